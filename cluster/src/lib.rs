@@ -1,0 +1,1 @@
+//! Hosts, reached over SSH with keys from the device.

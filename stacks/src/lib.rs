@@ -1,0 +1,1 @@
+//! The Bitcoin stacks, their catalogue and dependencies.

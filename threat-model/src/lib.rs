@@ -1,0 +1,1 @@
+//! What bcm defends against, as data and prose.
