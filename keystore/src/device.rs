@@ -1,5 +1,6 @@
 //! The device: one thread owns it, everyone else holds a [`Device`] handle.
 
+pub mod codec;
 mod selector;
 mod transport;
 
