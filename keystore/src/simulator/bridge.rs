@@ -239,15 +239,17 @@ fn is_trezor(name: &str) -> bool {
 
 fn respond(request: Request, status: u16, body: &str) {
     let mut response = Response::from_string(body).with_status_code(status);
-    if let Some(origin) = origin(&request).filter(|origin| is_allowed(origin)) {
-        if let Ok(header) = Header::from_bytes("Access-Control-Allow-Origin", origin) {
-            response.add_header(header);
-        }
-    }
-    if body.starts_with(['{', '[']) {
-        if let Ok(header) = Header::from_bytes("Content-Type", "application/json") {
-            response.add_header(header);
-        }
+    let allowed = origin(&request).filter(|origin| is_allowed(origin));
+    let json = body.starts_with(['{', '[']).then_some("application/json");
+    let headers = [
+        ("Access-Control-Allow-Origin", allowed),
+        ("Content-Type", json),
+    ];
+    for (name, value) in headers {
+        let header = value.and_then(|value| Header::from_bytes(name, value).ok());
+        header
+            .into_iter()
+            .for_each(|header| response.add_header(header));
     }
     // whoever hung up does not want the answer
     let _ = request.respond(response);

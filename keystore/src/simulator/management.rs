@@ -1,7 +1,7 @@
 //! Messages about the device itself: sessions, lock, settings.
 
 use trezor_client::protos::button_request::ButtonRequestType;
-use trezor_client::protos::{ApplySettings, Features, Initialize, Ping, Success};
+use trezor_client::protos::{ApplyFlags, ApplySettings, Features, Initialize, Ping, Success};
 
 use super::engine::{Engine, Stop, TEXT_ROOM};
 use super::screen::Screen;
@@ -33,6 +33,16 @@ impl Engine {
     pub(super) fn lock_device(&mut self) -> Success {
         self.memory.unlocked = self.memory.pin.is_none();
         success("")
+    }
+
+    /// Raises flags that hosts leave on the device; none is ever lowered. `trezorctl` does so to find
+    /// out whether the device is initialized.
+    pub(super) fn apply_flags(&mut self, request: &ApplyFlags) -> Result<Success, Stop> {
+        if self.memory.mnemonic.is_none() {
+            return Err(Stop::not_initialized());
+        }
+        self.memory.flags |= request.flags();
+        Ok(success("Flags applied"))
     }
 
     pub(super) fn apply_settings(&mut self, request: ApplySettings) -> Result<Success, Stop> {

@@ -107,6 +107,7 @@ pub(super) struct Memory {
     pub(super) pin: Option<LockedPage>,
     pub(super) unlocked: bool,
     pub(super) wrong_pins: u32,
+    pub(super) flags: u32,
 }
 
 impl Default for Memory {
@@ -134,6 +135,7 @@ impl Memory {
             pin: None,
             unlocked: true,
             wrong_pins: 0,
+            flags: 0,
         }
     }
 
