@@ -22,7 +22,7 @@ const MAX_TEXT: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignedData {
     /// A login.
-    Login(Login),
+    Login(Box<Login>),
     /// A file, a git commit.
     File(FileSignature),
 }
@@ -118,7 +118,7 @@ impl SignedData {
         match reader.split_first() {
             Some((&USERAUTH_REQUEST, rest)) => login(session_id, rest)
                 .ok_or(RequestError::Malformed("login"))
-                .map(Self::Login),
+                .map(|login| Self::Login(Box::new(login))),
             _ => Err(RequestError::Unknown),
         }
     }

@@ -60,7 +60,7 @@ fn both_methods_of_login_are_read() {
         };
         assert_eq!(
             SignedData::parse(&data).unwrap(),
-            SignedData::Login(expected)
+            SignedData::Login(Box::new(expected))
         );
     }
 }
