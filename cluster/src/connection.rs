@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::command::RemoteCommand;
-use crate::host::DEFAULT_PORT;
+use crate::host::{DEFAULT_PORT, OnionError};
 use crate::host_key::{HostKeyError, KnownHosts, PinnedHost};
 use crate::scan::scan;
 
@@ -69,13 +69,14 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`ConnectionError::Files`] or [`ConnectionError::Path`].
+    /// [`ConnectionError::Files`], [`ConnectionError::Path`] or [`ConnectionError::Onion`].
     pub fn new(
         host: PinnedHost,
         key: &SshKey,
         agent: &Path,
         env: ClientEnv,
     ) -> Result<Self, ConnectionError> {
+        host.destination().resolvable()?;
         let parent = agent.parent().unwrap_or(Path::new("."));
         let failed = |source| ConnectionError::Files {
             folder: parent.to_owned(),
@@ -233,6 +234,9 @@ pub enum ConnectionError {
     /// The folder's path holds what `ssh` would not take literally.
     #[error("`ssh` cannot be given the path `{}`", .0.display())]
     Path(PathBuf),
+    /// The host is an onion service, whose name `ssh` would ask of a resolver.
+    #[error(transparent)]
+    Onion(#[from] OnionError),
     /// The host does not have the key that was accepted.
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
@@ -244,6 +248,7 @@ impl Hint for ConnectionError {
             Self::Start(_) => Some("install OpenSSH: `apt install openssh-client`".into()),
             Self::Files { .. } => Some("check who owns it and whether the disk is full".into()),
             Self::Path(_) => Some("use a folder without quotes, `\\` and `$` in its path".into()),
+            Self::Onion(error) => error.hint(),
             Self::HostKey(error) => error.hint(),
         }
     }

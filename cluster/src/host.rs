@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use bcm_keystore::Hint;
 use bcm_keystore::ssh::{SshIdentity, SshIdentityError};
 
 /// The port of SSH.
@@ -60,6 +61,21 @@ impl Destination {
         HostKind::Name
     }
 
+    /// Refuses an onion service: `ssh` would ask a resolver for its name, and tell the network.
+    ///
+    /// # Errors
+    ///
+    /// [`OnionError`].
+    pub(crate) fn resolvable(&self) -> Result<(), OnionError> {
+        match self.kind() {
+            HostKind::Onion => Err(OnionError {
+                host: self.host().to_owned(),
+                port: self.port(),
+            }),
+            HostKind::Name | HostKind::Address(_) => Ok(()),
+        }
+    }
+
     /// Tells whether the host is this machine.
     pub fn is_loopback(&self) -> bool {
         match self.kind() {
@@ -105,6 +121,24 @@ impl fmt::Display for Destination {
     }
 }
 
+/// An onion service that would be looked for outside Tor. Nothing was looked up.
+#[derive(Debug, thiserror::Error)]
+#[error("the onion service `{host}` is reached through Tor, which bcm does not do by itself yet")]
+pub struct OnionError {
+    host: String,
+    port: u16,
+}
+
+impl Hint for OnionError {
+    fn hint(&self) -> Option<String> {
+        let Self { host, port } = self;
+        Some(format!(
+            "forward a port through Tor, `socat TCP-LISTEN:2222,bind=127.0.0.1,fork \
+             SOCKS4A:127.0.0.1:{host}:{port},socksport=9050`, and connect to `user@127.0.0.1:2222`"
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,6 +177,14 @@ mod tests {
         ] {
             assert_eq!(destination(text).kind(), kind, "{text}");
         }
+        let error = destination("a@x.onion:2").resolvable().unwrap_err();
+        assert!(
+            error
+                .hint()
+                .unwrap()
+                .contains("SOCKS4A:127.0.0.1:x.onion:2,")
+        );
+        assert!(destination("a@node1").resolvable().is_ok());
         assert!(destination("a@127.0.0.1").is_loopback());
         assert!(destination("a@localhost").is_loopback());
         assert!(!destination("a@node1").is_loopback());

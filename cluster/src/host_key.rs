@@ -118,6 +118,22 @@ impl PinnedHost {
         }
     }
 
+    /// Insists on the fingerprint that the person gave, if any.
+    ///
+    /// # Errors
+    ///
+    /// [`HostKeyError::Unexpected`] when the accepted key is another.
+    pub fn expecting(self, expected: Option<HostKeyFingerprint>) -> Result<Self, HostKeyError> {
+        match expected {
+            Some(expected) if expected != self.key.fingerprint() => Err(HostKeyError::Unexpected {
+                host: self.destination.known_hosts_name(),
+                expected: Box::new(expected),
+                offered: vec![self.key.fingerprint()],
+            }),
+            _ => Ok(self),
+        }
+    }
+
     /// Tells whether the host still offers the accepted key.
     ///
     /// # Errors
@@ -162,6 +178,8 @@ impl KnownHosts {
     }
 
     /// Returns the proof that the key of `destination` was accepted before, if it was.
+    ///
+    /// `ssh` itself insists on that key, so that a known host need not be scanned first.
     pub fn find(&self, destination: &Destination) -> Option<PinnedHost> {
         let name = destination.known_hosts_name();
         let pin = self.0.iter().find(|pin| pin.host == name)?;
@@ -188,20 +206,9 @@ impl KnownHosts {
         ask: impl FnOnce(&HostKey) -> FirstContact,
     ) -> Result<PinnedHost, HostKeyError> {
         let host = destination.known_hosts_name();
-        let differs =
-            |expected: HostKeyFingerprint, offered: &[HostKey]| HostKeyError::Unexpected {
-                host: host.clone(),
-                expected: Box::new(expected),
-                offered: offered.iter().map(HostKey::fingerprint).collect(),
-            };
         if let Some(known) = self.find(destination) {
             known.verify(offered)?;
-            return match expected {
-                Some(expected) if expected != known.key.fingerprint() => {
-                    Err(differs(expected, std::slice::from_ref(&known.key)))
-                }
-                _ => Ok(known),
-            };
+            return known.expecting(expected);
         }
         let Some(best) = offered.iter().min_by_key(|key| key.rank()) else {
             return Err(HostKeyError::NoKeys { host });
@@ -210,7 +217,11 @@ impl KnownHosts {
             Some(expected) => offered
                 .iter()
                 .find(|key| key.fingerprint() == expected)
-                .ok_or_else(|| differs(expected, offered))?,
+                .ok_or_else(|| HostKeyError::Unexpected {
+                    host,
+                    expected: Box::new(expected),
+                    offered: offered.iter().map(HostKey::fingerprint).collect(),
+                })?,
             None => match ask(best) {
                 FirstContact::Accept => best,
                 FirstContact::Decline => return Err(HostKeyError::Declined { host }),

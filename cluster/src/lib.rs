@@ -10,7 +10,7 @@ mod sshd;
 
 pub use command::RemoteCommand;
 pub use connection::{ClientEnv, Connection, ConnectionError};
-pub use host::{Destination, HostKind};
+pub use host::{Destination, HostKind, OnionError};
 pub use host_key::{
     FirstContact, HostKey, HostKeyError, HostKeyFingerprint, KnownHosts, PinnedHost,
 };

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use crate::connection::ClientEnv;
-use crate::host::Destination;
+use crate::host::{Destination, OnionError};
 use crate::host_key::HostKey;
 
 /// Most bytes that are read of what the scan prints; four RSA keys take three thousand.
@@ -25,6 +25,9 @@ pub enum ScanError {
     /// `ssh-keyscan` does not start.
     #[error("cannot run `ssh-keyscan`")]
     Start(#[source] std::io::Error),
+    /// The host is an onion service, whose name `ssh-keyscan` would ask of a resolver.
+    #[error(transparent)]
+    Onion(#[from] OnionError),
     /// Nothing came back in time.
     #[error("`{host}` did not answer within {} s", after.as_secs())]
     Timeout {
@@ -46,6 +49,7 @@ pub enum ScanError {
 impl Hint for ScanError {
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Onion(error) => return error.hint(),
             Self::Start(_) => "install OpenSSH: `apt install openssh-client`".into(),
             Self::Timeout { .. } | Self::Silent { .. } => {
                 "check the name, the port, and whether the host runs an SSH server".into()
@@ -67,6 +71,7 @@ pub async fn scan(
     patience: Duration,
     env: &ClientEnv,
 ) -> Result<Vec<HostKey>, ScanError> {
+    destination.resolvable()?;
     let mut command = Command::new("ssh-keyscan");
     command
         .args(["-T", &patience.as_secs().max(1).to_string()])

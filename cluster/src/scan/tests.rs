@@ -53,6 +53,15 @@ async fn a_host_that_is_not_there_is_an_error() {
 }
 
 #[tokio::test]
+async fn no_resolver_is_asked_for_an_onion() {
+    let onion = "root@abcdefghijklmnop.onion".parse().unwrap();
+    let error = scan(&onion, Duration::from_secs(5), &env())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ScanError::Onion(_)), "{error}");
+}
+
+#[tokio::test]
 async fn a_machine_without_open_ssh_is_an_error() {
     let nowhere = ClientEnv::pick([("PATH".into(), "/nonexistent".into())]);
     let error = scan(&at(1), Duration::from_secs(5), &nowhere)

@@ -122,6 +122,15 @@ fn what_only_looks_like_a_file_signature_is_malformed() {
 }
 
 #[test]
+fn more_than_a_device_should_be_sent_is_refused() {
+    let error = SignedData::parse(&[0; MAX_SIGNED + 1]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "4097 bytes are too many to sign, 4096 at most"
+    );
+}
+
+#[test]
 fn everything_else_is_unknown() {
     let certificate = b"\0\0\0\x20ssh-ed25519-cert-v01@openssh.com\0\0\0\x20nonce";
     for data in [
