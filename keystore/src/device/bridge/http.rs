@@ -113,6 +113,10 @@ impl Http {
 }
 
 fn refused(status: u16, answer: &[u8]) -> TransportError {
+    if answer.trim_ascii().is_empty() {
+        let text = "an empty page".to_owned();
+        return TransportError::Bridge { status, text };
+    }
     let Ok(Refusal { error }) = serde_json::from_slice(answer) else {
         let text = printable(answer);
         return TransportError::Bridge { status, text };

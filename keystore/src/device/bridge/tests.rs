@@ -264,7 +264,10 @@ fn each_refusal_of_a_call_is_its_own_error() {
             |_| Reply::Answer(500, b"<h1>no</h1>\x1b[2J\n".to_vec()),
             "the bridge answered 500: <h1>no</h1>?[2J",
         ),
-        (|_| Reply::Answer(403, vec![]), "the bridge answered 403: "),
+        (
+            |_| Reply::Answer(403, vec![]),
+            "the bridge answered 403: an empty page",
+        ),
         (
             |_| Reply::Answer(302, b"elsewhere".to_vec()),
             "the bridge answered 302: elsewhere",
