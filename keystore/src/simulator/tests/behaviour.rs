@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use trezor_client::protos::failure::FailureType;
 use trezor_client::protos::{
-    ApplySettings, ButtonAck, ButtonRequest, Cancel, Failure, Features, GetAddress, GetFeatures,
-    GetPublicKey, IdentityType, LockDevice, PassphraseRequest, Ping, SignIdentity, Success,
-    WipeDevice,
+    ApplyFlags, ApplySettings, ButtonAck, ButtonRequest, Cancel, Failure, Features, GetAddress,
+    GetFeatures, GetPublicKey, IdentityType, LockDevice, PassphraseRequest, Ping, SignIdentity,
+    Success, WipeDevice,
 };
 
 use super::host::{Host, PASSPHRASE, read, typed};
@@ -279,6 +279,24 @@ fn settings_are_changed_one_confirmation_each() {
         code(&host.ask(&ApplySettings::new())),
         FailureType::Failure_ProcessError
     );
+}
+
+/// `trezorctl` raises none, to learn whether the device is initialized.
+#[test]
+fn flags_are_raised_and_never_lowered() {
+    let mut host = Host::of(&Simulator::builder().build());
+    for (raised, told) in [(1, 1), (0, 1), (4, 5)] {
+        let mut flags = ApplyFlags::new();
+        flags.set_flags(raised);
+        read::<Success>(&host.ask(&flags));
+        assert_eq!(host.call::<_, Features>(&GetFeatures::new()).flags(), told);
+    }
+    let mut host = Host::of(&Simulator::builder().uninitialized().build());
+    host.send(&Message::new(28, vec![]));
+    assert_eq!(code(&host.receive()), FailureType::Failure_DataError);
+    let mut flags = ApplyFlags::new();
+    flags.set_flags(0);
+    assert_eq!(code(&host.ask(&flags)), FailureType::Failure_NotInitialized);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use trezor_client::protos::{DebugLinkDecision, DebugLinkStop};
 use super::{CHUNK, MAX_HOSTS, PING, PONG};
 use crate::device::Message;
 use crate::device::codec::{Decoder, encode_chunks};
-use crate::simulator::engine::Stop;
+use crate::simulator::engine::failure;
 
 /// Serves until `ended`.
 pub(super) fn run(socket: &UdpSocket, ended: &AtomicBool) {
@@ -45,7 +45,7 @@ fn answer(socket: &UdpSocket, to: SocketAddr, message: &Message) {
         return;
     }
     let code = FailureType::Failure_UnexpectedMessage;
-    let refusal = Stop::failure(code, "The simulator has no debug link").message();
+    let refusal = failure(code, "The simulator has no debug link");
     for chunk in encode_chunks(&refusal)
         .iter()
         .flat_map(|chunks| chunks.iter())
