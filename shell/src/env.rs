@@ -30,6 +30,11 @@ fn read(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
+/// Returns what the program was started with, its name first.
+pub fn arguments() -> std::env::ArgsOs {
+    std::env::args_os()
+}
+
 /// Returns the filter of the log.
 pub fn rust_log() -> Option<String> {
     read(RUST_LOG).map(|filter| filter.to_string_lossy().into_owned())
