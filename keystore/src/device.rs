@@ -18,8 +18,8 @@ use trezor_client::TrezorMessage;
 
 use crate::interaction::{Interaction, Prompt};
 
-pub(crate) use actor::PassphrasePolicy;
 use actor::{Actor, Job, Running};
+pub(crate) use actor::{EntryPlace, PassphrasePolicy};
 
 pub use actor::Dialogue;
 pub use error::{DeviceError, Loss};

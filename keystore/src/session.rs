@@ -23,6 +23,7 @@ pub struct Unlocked {
     info: DeviceInfo,
     fingerprint: bitcoin::bip32::Fingerprint,
     seen_before: bool,
+    may_be_standard: bool,
     store: Arc<WalletStore>,
 }
 
@@ -113,6 +114,7 @@ impl Session<Locked> {
             info: wallet.info,
             fingerprint: wallet.fingerprint,
             seen_before,
+            may_be_standard: wallet.may_be_standard,
             store: Arc::new(store),
         };
         Ok(Session {
@@ -142,6 +144,11 @@ impl Session<Unlocked> {
     /// Tells whether this computer has seen this wallet before.
     pub fn seen_before(&self) -> bool {
         self.state.seen_before
+    }
+
+    /// Tells whether the passphrase may have been empty: the device let nobody see or compare.
+    pub fn may_be_standard(&self) -> bool {
+        self.state.may_be_standard
     }
 
     /// Returns the sealed state of this wallet.

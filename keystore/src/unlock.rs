@@ -6,7 +6,7 @@ use sha2::Sha256;
 use trezor_client::protos::{self, CipherKeyValue, GetPublicKey};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::device::{Device, DeviceError, Dialogue, PassphrasePolicy};
+use crate::device::{Device, DeviceError, Dialogue, EntryPlace, PassphrasePolicy};
 use crate::hint::Hint;
 use crate::info::DeviceInfo;
 use crate::interaction::Prompt;
@@ -91,6 +91,7 @@ impl Hint for UnlockError {
 /// What an unlock brought to light.
 pub(crate) struct Wallet {
     pub(crate) info: DeviceInfo,
+    pub(crate) may_be_standard: bool,
     pub(crate) root_xpub: String,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) sealing_key: SecretKey,
@@ -125,13 +126,17 @@ fn open(dialogue: &mut Dialogue<'_>, name: &str) -> Result<Wallet, UnlockError> 
 
     let ask = PassphrasePolicy::Ask {
         on_device: info.passphrase_entry,
-        entered: false,
+        entered: None,
     };
     let (root, policy) = dialogue.call_with(ask, &root_request());
     let root: protos::PublicKey = root?;
-    if !matches!(policy, PassphrasePolicy::Ask { entered: true, .. }) {
+    let PassphrasePolicy::Ask {
+        entered: Some(place),
+        ..
+    } = policy
+    else {
         return Err(UnlockError::PassphraseOff);
-    }
+    };
     // a device that its PIN had locked says more of itself now
     let features: protos::Features = dialogue.call(&protos::GetFeatures::new())?;
     let info = DeviceInfo::new(&features, name);
@@ -139,12 +144,17 @@ fn open(dialogue: &mut Dialogue<'_>, name: &str) -> Result<Wallet, UnlockError> 
         return Err(error);
     }
 
-    if is_standard_wallet(dialogue, &info, &root, session)? {
+    let emptiness = match place {
+        EntryPlace::Host => Emptiness::Excluded,
+        EntryPlace::Device => compare_with_standard(dialogue, &info, &root, session)?,
+    };
+    if emptiness == Emptiness::Standard {
         return Err(UnlockError::StandardWallet);
     }
     let sealing_key = sealing_key(dialogue)?;
     Ok(Wallet {
         info,
+        may_be_standard: emptiness == Emptiness::NotComparable,
         root_xpub: root.xpub().to_owned(),
         fingerprint: Fingerprint::from(root.root_fingerprint().to_be_bytes()),
         sealing_key,
@@ -162,17 +172,25 @@ fn root_request() -> GetPublicKey {
     request
 }
 
+/// Whether the passphrase that was entered was empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Emptiness {
+    Excluded,
+    Standard,
+    NotComparable,
+}
+
 /// Compares with the wallet of the empty passphrase, in a session of its own.
 ///
 /// A device that takes passphrases on its own screen only does not let us compare.
-fn is_standard_wallet(
+fn compare_with_standard(
     dialogue: &mut Dialogue<'_>,
     info: &DeviceInfo,
     root: &protos::PublicKey,
     session: Vec<u8>,
-) -> Result<bool, UnlockError> {
+) -> Result<Emptiness, UnlockError> {
     if info.passphrase_always_on_device {
-        return Ok(false);
+        return Ok(Emptiness::NotComparable);
     }
     let probe = dialogue.open_session()?;
     dialogue.adopt_session(probe.session_id().to_vec());
@@ -181,7 +199,11 @@ fn is_standard_wallet(
     dialogue.adopt_session(session);
     dialogue.select_session()?;
     let standard: protos::PublicKey = standard?;
-    Ok(standard.xpub() == root.xpub())
+    Ok(if standard.xpub() == root.xpub() {
+        Emptiness::Standard
+    } else {
+        Emptiness::Excluded
+    })
 }
 
 /// Has the device encipher 32 zero bytes in one silent round trip and derives the key from that.

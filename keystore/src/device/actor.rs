@@ -41,10 +41,17 @@ pub(crate) enum PassphrasePolicy {
         /// Whether the device can take a passphrase on its own screen.
         on_device: bool,
         /// Set when the person entered one.
-        entered: bool,
+        entered: Option<EntryPlace>,
     },
     /// Answered with the empty passphrase, to look at the standard wallet.
     Standard,
+}
+
+/// Where the person entered the passphrase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EntryPlace {
+    Device,
+    Host,
 }
 
 /// A request as the actor gets it.
@@ -119,18 +126,27 @@ impl Actor {
         }
     }
 
+    /// Ends our session on the device, and no other program's: ours is selected first.
+    ///
+    /// A device that cannot be reached any more has no session left to end, so nothing is reported.
     fn end_session(&mut self) {
-        if self.session.take().is_none() || self.lost.borrow().is_some() {
+        let Some(session) = self.session.take() else {
+            return;
+        };
+        if self.lost.borrow().is_some() {
             return;
         }
-        let sent = self.transport.send(&Message::encode(&EndSession::new()));
-        if sent.is_ok() {
-            let deadline = Instant::now() + CANCEL_PATIENCE;
-            while Instant::now() < deadline {
-                if !matches!(self.transport.receive(POLL), Ok(None)) {
-                    break;
-                }
+        let mut select = Initialize::new();
+        select.set_session_id(session);
+        for message in [
+            Message::encode(&select),
+            Message::encode(&EndSession::new()),
+        ] {
+            if self.transport.send(&message).is_err() {
+                return;
             }
+            let deadline = Instant::now() + CANCEL_PATIENCE;
+            while Instant::now() < deadline && matches!(self.transport.receive(POLL), Ok(None)) {}
         }
     }
 
@@ -327,7 +343,7 @@ impl Dialogue<'_> {
             ButtonRequest_PinEntry => DeviceWait::Pin,
             ButtonRequest_PassphraseEntry => {
                 if let PassphrasePolicy::Ask { entered, .. } = &mut self.policy {
-                    *entered = true;
+                    *entered = Some(EntryPlace::Device);
                 }
                 DeviceWait::Passphrase
             }
@@ -352,7 +368,10 @@ impl Dialogue<'_> {
                 match self.actor.interaction.passphrase(self.prompt) {
                     Ok(PassphraseEntry::OnDevice) if !*on_device => Err(NoAnswer::NoEntryOnDevice),
                     Ok(entry) => {
-                        *entered = true;
+                        *entered = Some(match entry {
+                            PassphraseEntry::OnDevice => EntryPlace::Device,
+                            PassphraseEntry::Host(_) => EntryPlace::Host,
+                        });
                         Ok(entry)
                     }
                     Err(no_answer) => Err(no_answer),
