@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use crate::secret::{Passphrase, Pin};
+use crate::hint::Hint;
+use crate::secret::{Passphrase, Pin, ReadPassphraseError};
 
 /// The words shown to the person with a request to the device: what it is for.
 ///
@@ -49,6 +50,35 @@ pub enum PassphraseEntry {
     Host(Passphrase),
 }
 
+/// Why a question got no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoAnswer {
+    /// The person gave up.
+    #[error("given up by the person")]
+    GivenUp,
+    /// There is nobody to ask: no terminal, and no flag that answers.
+    #[error("there is no terminal to ask on")]
+    Nobody,
+    /// This device has no screen to type a passphrase on.
+    #[error("this device cannot take the passphrase on its own screen")]
+    NoEntryOnDevice,
+    /// What was given is no passphrase.
+    #[error(transparent)]
+    Passphrase(#[from] ReadPassphraseError),
+}
+
+impl Hint for NoAnswer {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::GivenUp => None,
+            Self::Nobody => Some("give the passphrase with `--passphrase-fd N`".into()),
+            Self::NoEntryOnDevice => Some("type it here: `--passphrase-on host`".into()),
+            Self::Passphrase(error) => error.hint(),
+        }
+    }
+}
+
 /// Every question to a person.
 pub trait Interaction: Send + Sync + fmt::Debug {
     /// The device waits for the person, who reads `prompt` on the terminal to know what for.
@@ -59,13 +89,17 @@ pub trait Interaction: Send + Sync + fmt::Debug {
 
     /// Asks where the passphrase is typed, and for the passphrase where that is the host.
     ///
-    /// `None` gives the unlock up.
-    fn passphrase(&self, prompt: &Prompt) -> Option<PassphraseEntry>;
+    /// # Errors
+    ///
+    /// [`NoAnswer`] gives the unlock up; the device is told.
+    fn passphrase(&self, prompt: &Prompt) -> Result<PassphraseEntry, NoAnswer>;
 
     /// Asks for the PIN as positions on the scrambled matrix that an older device shows.
     ///
-    /// `None` gives the request up.
-    fn pin_matrix(&self, prompt: &Prompt) -> Option<Pin>;
+    /// # Errors
+    ///
+    /// [`NoAnswer`] gives the request up; the device is told.
+    fn pin_matrix(&self, prompt: &Prompt) -> Result<Pin, NoAnswer>;
 }
 
 /// Refuses every question: for requests that must not need a person.
@@ -75,12 +109,12 @@ pub struct NoInteraction;
 impl Interaction for NoInteraction {
     fn device_waits(&self, _prompt: &Prompt, _wait: DeviceWait) {}
 
-    fn passphrase(&self, _prompt: &Prompt) -> Option<PassphraseEntry> {
-        None
+    fn passphrase(&self, _prompt: &Prompt) -> Result<PassphraseEntry, NoAnswer> {
+        Err(NoAnswer::Nobody)
     }
 
-    fn pin_matrix(&self, _prompt: &Prompt) -> Option<Pin> {
-        None
+    fn pin_matrix(&self, _prompt: &Prompt) -> Result<Pin, NoAnswer> {
+        Err(NoAnswer::Nobody)
     }
 }
 

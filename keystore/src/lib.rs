@@ -3,12 +3,20 @@
 pub mod chain;
 pub mod device;
 pub mod hint;
+pub mod info;
 pub mod interaction;
 pub mod secret;
+pub mod session;
 #[cfg(feature = "simulator")]
 pub mod simulator;
+pub mod store;
+pub mod unlock;
 
 pub use chain::Chain;
 pub use device::{Device, DeviceError};
 pub use hint::Hint;
+pub use info::DeviceInfo;
 pub use interaction::{Interaction, Prompt};
+pub use session::{Locked, Session, Unlocked};
+pub use store::{Home, WalletId, WalletStore};
+pub use unlock::UnlockError;

@@ -30,10 +30,12 @@ impl Message {
     }
 
     /// Encodes `message`.
+    ///
+    /// # Panics
+    ///
+    /// Panics when a required field of `message` is not set.
     pub fn encode<M: TrezorMessage>(message: &M) -> Self {
-        let payload = message
-            .write_to_bytes()
-            .expect("a message in memory always encodes");
+        let payload = message.write_to_bytes().expect("required fields are set");
         let kind = u16::try_from(M::MESSAGE_TYPE.value()).expect("message types are 16 bit");
         Self::new(kind, payload)
     }
@@ -59,18 +61,24 @@ impl Message {
 
     /// Returns the name of the message type, `None` for a number that Trezor does not use.
     pub fn name(&self) -> Option<String> {
-        let kind = MessageType::from_i32(i32::from(self.kind))?;
-        Some(
-            format!("{kind:?}")
-                .trim_start_matches("MessageType_")
-                .to_owned(),
-        )
+        MessageType::from_i32(i32::from(self.kind)).map(name)
+    }
+
+    /// Returns the name of the message type `M`.
+    pub fn name_of<M: TrezorMessage>() -> String {
+        name(M::MESSAGE_TYPE)
     }
 
     /// Returns the protobuf body.
     pub fn payload(&self) -> &[u8] {
         &self.payload
     }
+}
+
+fn name(kind: MessageType) -> String {
+    format!("{kind:?}")
+        .trim_start_matches("MessageType_")
+        .to_owned()
 }
 
 impl fmt::Debug for Message {
@@ -133,6 +141,15 @@ pub trait Transport: Send {
     /// Fails with [`TransportError`]; after [`TransportError::Gone`] or [`TransportError::Stolen`]
     /// the transport is of no further use.
     fn receive(&mut self, wait: Duration) -> Result<Option<Message>, TransportError>;
+
+    /// Looks whether the device is still there, between requests; costs no more than 500 ms.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`TransportError::Gone`] or [`TransportError::Stolen`].
+    fn alive(&mut self) -> Result<(), TransportError> {
+        Ok(())
+    }
 
     /// Sends `Cancel` while an answer is awaited. The answer (a Failure) is still to be received.
     ///
