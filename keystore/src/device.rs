@@ -5,6 +5,7 @@
 //! one [`DeviceError::Lost`] and [`Device::lost`] resolves; the handle is then of no further use.
 
 mod actor;
+pub mod codec;
 mod error;
 mod selector;
 mod transport;
