@@ -4,7 +4,9 @@ pub mod chain;
 pub mod device;
 pub mod hint;
 pub mod info;
+pub mod identity;
 pub mod interaction;
+pub mod path;
 pub mod secret;
 pub mod session;
 #[cfg(feature = "simulator")]
@@ -16,6 +18,7 @@ pub use chain::Chain;
 pub use device::{Device, DeviceError};
 pub use hint::Hint;
 pub use info::DeviceInfo;
+pub use identity::{Curve, IdentityUri};
 pub use interaction::{Interaction, Prompt};
 pub use session::{Locked, Session, Unlocked};
 pub use store::{Home, WalletId, WalletStore};
