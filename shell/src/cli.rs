@@ -52,7 +52,7 @@ pub struct Flags {
     #[arg(long, global = true)]
     pub take_over: bool,
 
-    /// Where the passphrase is typed
+    /// Where the passphrase is typed: device or host [default: device]
     #[arg(long, global = true, value_name = "PLACE", hide_possible_values = true)]
     pub passphrase_on: Option<PassphraseOn>,
 
@@ -68,7 +68,7 @@ pub struct Flags {
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// What the built-in simulator does where a Trezor asks for a decision
+    /// What the built-in simulator decides: auto, ask or deny [default: ask on a terminal, else auto]
     #[arg(long, global = true, value_name = "HOW", hide_possible_values = true)]
     pub simulator_confirm: Option<Confirm>,
 
@@ -107,7 +107,10 @@ pub enum Command {
     #[command(subcommand, after_help = "Example:\n  bcm stack list")]
     Stack(stack::Command),
     /// Offer a Trezor in software to this and other programs
-    #[command(subcommand, after_help = "Example:\n  bcm simulator serve --udp 127.0.0.1:21324")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bcm simulator serve --udp 127.0.0.1:21324"
+    )]
     Simulator(simulator::Command),
     /// Open a wallet
     #[command(after_help = "Example:\n  bcm -c 'lock; unlock'")]
@@ -230,7 +233,9 @@ fn mistake(text: &str) -> Report {
             line => what = format!("{what} {line}"),
         }
     }
-    let report = notes.into_iter().fold(Report::usage(what), Report::with_note);
+    let report = notes
+        .into_iter()
+        .fold(Report::usage(what), Report::with_note);
     report.with_hint(tip.unwrap_or_else(|| "add `--help` to see what there is".into()))
 }
 

@@ -82,7 +82,10 @@ pub enum ConfigError {
 impl ConfigError {
     /// Tells whether what was typed is wrong, and not what is in the file.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Unknown { .. } | Self::Value(_) | Self::NoPair(_))
+        matches!(
+            self,
+            Self::Unknown { .. } | Self::Value(_) | Self::NoPair(_)
+        )
     }
 }
 
@@ -96,9 +99,16 @@ impl Hint for ConfigError {
                 None => "run `config list` for the keys there are".into(),
             },
             Self::ValueInFile { error, .. } => {
-                format!("correct it there, or run `bcm config unset {}`", error.key.name())
+                format!(
+                    "correct it there, or run `bcm config unset {}`",
+                    error.key.name()
+                )
             }
-            Self::Value(error) => format!("for example `config set {}={}`", error.key.name(), error.key.example()),
+            Self::Value(error) => format!(
+                "for example `config set {}={}`",
+                error.key.name(),
+                error.key.example()
+            ),
             Self::NoPair(_) => "for example `config set chain=regtest`".into(),
         })
     }
@@ -271,7 +281,11 @@ fn entries<'a>(table: &'a dyn TableLike, prefix: &str) -> Vec<Entry<'a>> {
             Some(below) if Key::is_section(&full) => {
                 found.extend(entries(below, &format!("{full}.")));
             }
-            _ => found.push(Entry { name: full, item, at }),
+            _ => found.push(Entry {
+                name: full,
+                item,
+                at,
+            }),
         }
     }
     found
@@ -286,14 +300,20 @@ fn put(document: &mut DocumentMut, key: Key, value: &Value) {
             if !item.is_table_like() {
                 *item = fresh();
             }
-            item.as_table_like_mut().expect("it is one since the line above")
+            item.as_table_like_mut()
+                .expect("it is one since the line above")
         }
     };
     let mut new = toml_edit::Value::from(value.to_string());
-    if let Some(old) = table.get(key.leaf()).and_then(Item::as_value) {
-        *new.decor_mut() = old.decor().clone();
+    match table.get_mut(key.leaf()).and_then(Item::as_value_mut) {
+        Some(old) => {
+            *new.decor_mut() = old.decor().clone();
+            *old = new;
+        }
+        None => {
+            table.insert(key.leaf(), Item::Value(new));
+        }
     }
-    table.insert(key.leaf(), Item::Value(new));
 }
 
 fn text(path: &Path) -> Result<String, ConfigError> {
@@ -308,7 +328,10 @@ fn text(path: &Path) -> Result<String, ConfigError> {
     };
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..good].iter().filter(|b| **b == b'\n').count();
+        let line = 1 + error.as_bytes()[..good]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count();
         ConfigError::Syntax {
             path: path.to_owned(),
             line,
@@ -332,7 +355,12 @@ fn document<'a>(path: &Path, text: &'a str) -> Result<Document<&'a str>, ConfigE
     Document::parse(text).map_err(|error| ConfigError::Syntax {
         path: path.to_owned(),
         line: line(text, error.span().map_or(0, |span| span.start)),
-        what: error.message().lines().next().unwrap_or_default().to_owned(),
+        what: error
+            .message()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
     })
 }
 

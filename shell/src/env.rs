@@ -25,7 +25,6 @@ pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 
 /// Reads a variable; an empty one counts as unset.
-#[expect(clippy::disallowed_methods, reason = "the one reader of the environment")]
 fn read(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
@@ -73,14 +72,17 @@ impl Paths {
         Self::from(flag, read)
     }
 
-    fn from(
-        flag: Option<&Path>,
-        read: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, NoHome> {
+    fn from(flag: Option<&Path>, read: impl Fn(&str) -> Option<OsString>) -> Result<Self, NoHome> {
         // the specification says to ignore relative ones
-        let xdg = |name| read(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let xdg = |name| {
+            read(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
         let runtime = xdg(XDG_RUNTIME_DIR);
-        let one = flag.map(Path::to_owned).or_else(|| read(BCM_HOME).map(PathBuf::from));
+        let one = flag
+            .map(Path::to_owned)
+            .or_else(|| read(BCM_HOME).map(PathBuf::from));
         if let Some(folder) = one {
             let folder = std::path::absolute(&folder).unwrap_or(folder);
             return Ok(Self {
@@ -134,10 +136,7 @@ mod tests {
             paths(Some("/f"), &set).unwrap().home,
             Home::below(Path::new("/f"))
         );
-        assert_eq!(
-            paths(None, &set).unwrap().history,
-            Path::new("/b/history")
-        );
+        assert_eq!(paths(None, &set).unwrap().history, Path::new("/b/history"));
         let xdg = paths(None, &set[1..]).unwrap();
         assert_eq!(xdg.home.config, Path::new("/c/bcm/config.toml"));
         assert_eq!(xdg.home.data, Path::new("/h/.local/share/bcm"));

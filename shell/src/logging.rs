@@ -47,8 +47,7 @@ fn is_harmless(metadata: &Metadata<'_>) -> bool {
     if origins.clone().any(|origin| origin == NEVER) {
         return false;
     }
-    *metadata.level() <= Level::WARN
-        || origins.all(|origin| OURS.contains(&origin))
+    *metadata.level() <= Level::WARN || origins.all(|origin| OURS.contains(&origin))
 }
 
 fn crate_of(module: &str) -> &str {
@@ -99,7 +98,10 @@ mod tests {
             let written = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
             assert!(!written.contains("hunter2"), "{filter}: {written}");
             if filter == "trace" {
-                assert!(written.contains("ours") && written.contains("theirs"), "{written}");
+                assert!(
+                    written.contains("ours") && written.contains("theirs"),
+                    "{written}"
+                );
             }
         }
     }

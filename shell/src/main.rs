@@ -2,6 +2,11 @@
 //!
 //! The only crate that prints, asks, reads the environment and exits.
 
+#![expect(
+    unreachable_pub,
+    reason = "a program has no public face: `pub` is what a module shows the others"
+)]
+
 mod app;
 mod cli;
 mod commands;
@@ -23,5 +28,9 @@ fn main() -> ExitCode {
     // before anything can be read that must not end in a core file
     let hardened = process::harden();
     logging::start(env::rust_log().as_deref());
-    process::exit_code(hardened.map_err(Into::into).and_then(|()| app::run(cli::parse()?)))
+    process::exit_code(
+        hardened
+            .map_err(Into::into)
+            .and_then(|()| app::run(cli::parse()?)),
+    )
 }

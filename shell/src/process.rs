@@ -49,10 +49,7 @@ mod tests {
     #[test]
     fn a_hardened_process_leaves_no_core_file_and_takes_no_debugger() {
         super::harden().unwrap();
-        assert_eq!(
-            dumpable_behavior().unwrap(),
-            DumpableBehavior::NotDumpable
-        );
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
         assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
     }
 }

@@ -1,6 +1,7 @@
 //! Errors as a person sees them: what, why, what to do next; and as a script does: the exit code.
 
 use std::error::Error;
+use std::fmt;
 
 use bcm_keystore::Hint;
 use bcm_keystore::device::{DeviceError, SelectorError};
@@ -126,6 +127,12 @@ impl Report {
     }
 }
 
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(|_, text| text.to_owned()))
+    }
+}
+
 fn of_device(error: &DeviceError) -> Kind {
     match error {
         DeviceError::Cancelled => Kind::Failed,
@@ -174,7 +181,11 @@ impl From<StoreError> for Report {
 
 impl From<ConfigError> for Report {
     fn from(error: ConfigError) -> Self {
-        let kind = if error.is_usage() { Kind::Usage } else { Kind::Failed };
+        let kind = if error.is_usage() {
+            Kind::Usage
+        } else {
+            Kind::Failed
+        };
         Self::new(kind, error)
     }
 }
@@ -219,7 +230,7 @@ mod tests {
     use super::*;
 
     fn plain(report: &Report) -> String {
-        report.render(|_, text| text.to_owned())
+        report.to_string()
     }
 
     #[test]

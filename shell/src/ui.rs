@@ -41,6 +41,11 @@ pub fn set_color(color: Color) {
     COLOR_ERR.store(auto(io::stderr().is_terminal()), Ordering::Relaxed);
 }
 
+/// Tells whether the prompt has colours.
+pub fn has_color() -> bool {
+    COLOR_ERR.load(Ordering::Relaxed)
+}
+
 /// Colours a text for stderr.
 pub fn paint_stderr(style: Style, text: &str) -> String {
     style.paint(text, COLOR_ERR.load(Ordering::Relaxed))
@@ -94,7 +99,11 @@ pub fn say(text: &str) {
         return;
     }
     // a terminal that a program below us holds in raw mode needs the carriage return
-    let text = if tty::is_raw() { text.replace('\n', "\r\n") + "\r" } else { text.to_owned() };
+    let text = if tty::is_raw() {
+        text.replace('\n', "\r\n") + "\r"
+    } else {
+        text.to_owned()
+    };
     // nobody is left to be told that stderr is gone
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
@@ -130,7 +139,9 @@ pub fn is_editing() -> bool {
 
 /// Locks what no panic can leave half done.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]

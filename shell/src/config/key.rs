@@ -182,7 +182,9 @@ impl Key {
 
     /// Returns its name within that table.
     pub fn leaf(self) -> &'static str {
-        self.name().split_once('.').map_or(self.name(), |(_, leaf)| leaf)
+        self.name()
+            .split_once('.')
+            .map_or(self.name(), |(_, leaf)| leaf)
     }
 
     /// Checks `text` as a value.

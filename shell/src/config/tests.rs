@@ -40,7 +40,14 @@ fn every_key_is_read_where_it_stands() {
     assert_eq!(config.color(), Color::Never);
     assert_eq!(config.idle(), None);
     assert_eq!(config.curve(), Curve::Nist256p1);
-    assert_eq!(load(b"lock.idle = \"90s\"").unwrap().idle().unwrap().as_secs(), 90);
+    assert_eq!(
+        load(b"lock.idle = \"90s\"")
+            .unwrap()
+            .idle()
+            .unwrap()
+            .as_secs(),
+        90
+    );
 }
 
 #[test]
@@ -68,7 +75,10 @@ fn an_unknown_key_is_refused_with_the_nearest_name() {
 #[test]
 fn a_duplicate_key_is_refused() {
     let (message, _) = refusal(b"chain = \"regtest\"\nchain = \"mainnet\"\n");
-    assert!(message.starts_with("config.toml` line 2: duplicate key"), "{message}");
+    assert!(
+        message.starts_with("config.toml` line 2: duplicate key"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -78,7 +88,12 @@ fn a_wrong_value_is_named_with_its_line() {
         "config.toml` line 2: `chain` cannot be `main`, expected mainnet, testnet4, signet or \
          regtest"
     );
-    for text in ["chain = 1", "[chain]\nx = 1", "lock = \"10m\"", "[lock]\nidle = 10"] {
+    for text in [
+        "chain = 1",
+        "[chain]\nx = 1",
+        "lock = \"10m\"",
+        "[lock]\nidle = 10",
+    ] {
         let (message, _) = refusal(text.as_bytes());
         assert!(message.contains(" line "), "{message}");
     }
@@ -86,7 +101,11 @@ fn a_wrong_value_is_named_with_its_line() {
 
 #[test]
 fn what_is_no_toml_or_no_text_is_refused() {
-    assert!(refusal(b"chain = \n").0.starts_with("config.toml` line 1: "));
+    assert!(
+        refusal(b"chain = \n")
+            .0
+            .starts_with("config.toml` line 1: ")
+    );
     assert_eq!(
         refusal(b"color = \"auto\"\n# \xff\n").0,
         "config.toml` line 2: not UTF-8"
@@ -105,10 +124,18 @@ fn set_keeps_what_else_is_there_and_writes_a_private_file() {
     config
         .set(&[(Key::LockIdle, Value::Idle(Some(Duration::from_secs(7200))))])
         .unwrap();
-    std::fs::write(&path, "# mine\ncolor = \"never\" # why\n\n[lock]\nidle = \"2h\"\n").unwrap();
+    std::fs::write(
+        &path,
+        "# mine\ncolor = \"never\" # why\n\n[lock]\nidle = \"2h\"\n",
+    )
+    .unwrap();
     let mut config = Config::load(&path).unwrap();
-    config.set(&[(Key::Chain, Value::Chain(Chain::Regtest))]).unwrap();
-    config.set(&[(Key::Color, Value::Color(Color::Always))]).unwrap();
+    config
+        .set(&[(Key::Chain, Value::Chain(Chain::Regtest))])
+        .unwrap();
+    config
+        .set(&[(Key::Color, Value::Color(Color::Always))])
+        .unwrap();
     assert_eq!(
         std::fs::read_to_string(&path).unwrap(),
         "# mine\ncolor = \"always\" # why\nchain = \"regtest\"\n\n[lock]\nidle = \"2h\"\n"
@@ -137,7 +164,11 @@ fn a_broken_file_is_not_touched_by_set() {
     let path = folder.path().join("config.toml");
     let mut config = Config::load(&path).unwrap();
     std::fs::write(&path, "zzz = 1\n").unwrap();
-    assert!(config.set(&[(Key::Chain, Value::Chain(Chain::Regtest))]).is_err());
+    assert!(
+        config
+            .set(&[(Key::Chain, Value::Chain(Chain::Regtest))])
+            .is_err()
+    );
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "zzz = 1\n");
 }
 
@@ -155,7 +186,15 @@ fn what_a_value_prints_parses_again() {
             assert!(!error.contains('\u{1b}'), "{error}");
         }
     }
-    for wrong in ["9s", "25h", "10", "m", "+10m", "99999999999999999999h", "1ř"] {
+    for wrong in [
+        "9s",
+        "25h",
+        "10",
+        "m",
+        "+10m",
+        "99999999999999999999h",
+        "1ř",
+    ] {
         assert!(Key::LockIdle.parse(wrong).is_err(), "{wrong}");
     }
 }

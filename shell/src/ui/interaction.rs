@@ -99,9 +99,9 @@ impl Interaction for TerminalInteraction {
         match self.source {
             PassphraseSource::Device => Ok(PassphraseEntry::OnDevice),
             PassphraseSource::Host => typed_passphrase(prompt).map(PassphraseEntry::Host),
-            PassphraseSource::Descriptor(number) => Ok(PassphraseEntry::Host(
-                descriptor_passphrase(number)?,
-            )),
+            PassphraseSource::Descriptor(number) => {
+                Ok(PassphraseEntry::Host(descriptor_passphrase(number)?))
+            }
         }
     }
 
@@ -200,14 +200,21 @@ impl Question<'_> {
         }
         let (sender, answer) = mpsc::channel();
         *lock(&PENDING) = Some(sender);
-        say(&format!("{} answer with `y` or `n` and Enter", self.question));
-        if answer.recv() == Ok(true) { Asking::Yes } else { Asking::No }
+        say(&format!(
+            "{} answer with `y` or `n` and Enter",
+            self.question
+        ));
+        if answer.recv() == Ok(true) {
+            Asking::Yes
+        } else {
+            Asking::No
+        }
     }
 
     fn ask_key(&self) -> Asking {
         let question = format!("{} [y/n] ", self.question);
         loop {
-            match Tty::open().and_then(|mut tty| tty.key(&question)) {
+            match Tty::open().and_then(|tty| tty.key(&question)) {
                 Ok('y' | 'Y') => return Asking::Yes,
                 Ok('n' | 'N') | Err(EntryError::GivenUp) => return Asking::No,
                 Ok(_) => {}

@@ -51,19 +51,19 @@ impl Tty {
     }
 
     /// Asks for a secret: nothing is shown of it, not even its length.
-    pub fn secret(&mut self, question: &str) -> Result<LockedPage, EntryError> {
+    pub fn secret(&self, question: &str) -> Result<LockedPage, EntryError> {
         let _raw = Raw::enter(&self.0)?;
         self.write(question)?;
-        let typed = read_entry(&mut self.0);
+        let typed = read_entry(&mut &self.0);
         self.write("\r\n")?;
         typed
     }
 
     /// Asks for one key and returns it; Enter is `\r`.
-    pub fn key(&mut self, question: &str) -> Result<char, EntryError> {
+    pub fn key(&self, question: &str) -> Result<char, EntryError> {
         let _raw = Raw::enter(&self.0)?;
         self.write(question)?;
-        let key = match next_byte(&mut self.0)? {
+        let key = match next_byte(&mut &self.0)? {
             INTERRUPT | END => Err(EntryError::GivenUp),
             byte => Ok(char::from(byte)),
         };
@@ -75,10 +75,9 @@ impl Tty {
         key
     }
 
-    fn write(&mut self, text: &str) -> Result<(), EntryError> {
-        self.0
+    fn write(&self, text: &str) -> Result<(), EntryError> {
+        (&self.0)
             .write_all(text.as_bytes())
-            .and_then(|()| self.0.flush())
             .map_err(|_| EntryError::GivenUp)
     }
 }
