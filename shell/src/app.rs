@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::sync::{Arc, OnceLock};
 
-use bcm_keystore::device::{DeviceSelector, Transport};
+use bcm_keystore::device::{DeviceSelector, Transport, discovery};
 use bcm_keystore::{Chain, Device, Home, Session};
 use tokio::runtime::Runtime;
 
@@ -244,7 +244,7 @@ impl App {
         if selector == DeviceSelector::Simulator {
             return self.simulated_transport();
         }
-        todo!()
+        Ok(discovery::find(&selector, self.flags.take_over)?)
     }
 
     #[cfg(feature = "simulator")]

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use bcm_keystore::Hint;
+use bcm_keystore::device::discovery::DiscoveryError;
 use bcm_keystore::device::{DeviceError, SelectorError};
 use bcm_keystore::interaction::NoAnswer;
 use bcm_keystore::store::StoreError;
@@ -170,6 +171,12 @@ impl From<UnlockError> for Report {
             _ => Kind::Device,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<DiscoveryError> for Report {
+    fn from(error: DiscoveryError) -> Self {
+        Self::new(Kind::Device, error)
     }
 }
 
