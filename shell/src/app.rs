@@ -127,7 +127,7 @@ impl App {
                     let Cli { command, flags, .. } = *cli;
                     let json = flags.json || self.flags.json;
                     let Some(command) = command else { continue };
-                    match self.execute_with(command, json, &flags)? {
+                    match self.execute(command, json)? {
                         Outcome::Done(0) => {}
                         ended => return Ok(ended),
                     }
@@ -165,24 +165,13 @@ impl App {
         Ok(0)
     }
 
-    /// Runs a command with the flags of the whole program.
     fn execute(&mut self, command: Command, json: bool) -> Result<Outcome, Report> {
-        let flags = self.flags.clone();
-        self.execute_with(command, json, &flags)
-    }
-
-    fn execute_with(
-        &mut self,
-        command: Command,
-        json: bool,
-        flags: &Flags,
-    ) -> Result<Outcome, Report> {
         let done = |()| Outcome::Done(0);
         match command {
             Command::Config(command) => command.run(self, json).map(done),
             Command::Device(command) => command.run(self, json).map(done),
             Command::Stack(command) => command.run(json).map(done),
-            Command::Simulator(command) => command.run(self, flags).map(done),
+            Command::Simulator(command) => command.run(self).map(done),
             Command::Info => {
                 self.unlock_first()?;
                 crate::commands::info::run(self, json).map(done)
@@ -224,7 +213,7 @@ impl App {
         }
         let config = self.config()?;
         let transport = self.transport()?;
-        let interaction = self.interaction(&config)?;
+        let interaction = self.interaction()?;
         let home = self.paths.home.clone();
         let configured = config.chain();
         let idle = config.idle();
@@ -250,7 +239,10 @@ impl App {
     #[cfg(feature = "simulator")]
     fn simulated_transport(&mut self) -> Result<Box<dyn Transport>, Report> {
         if self.simulator.is_none() {
-            self.simulator = Some(crate::simulator::Embedded::new(&self.flags)?);
+            self.simulator = Some(crate::simulator::Embedded::new(
+                &self.flags,
+                self.passphrase_place()?,
+            )?);
         }
         let simulator = self.simulator.as_ref().expect("it was made above");
         Ok(simulator.transport())
@@ -265,17 +257,9 @@ impl App {
     }
 
     /// Makes who answers the device's questions.
-    pub fn interaction(&self, config: &Config) -> Result<Arc<TerminalInteraction>, Report> {
-        let place = self
-            .flags
-            .passphrase_on
-            .unwrap_or_else(|| config.passphrase_on());
+    pub fn interaction(&self) -> Result<Arc<TerminalInteraction>, Report> {
         let simulated = self.selector()? == DeviceSelector::Simulator;
-        let source = match (self.flags.passphrase_fd, place) {
-            // the person in front of the embedded simulator reads the descriptor
-            (Some(_), _) if simulated && self.flags.passphrase_on.is_none() => {
-                PassphraseSource::Device
-            }
+        let source = match (self.flags.passphrase_fd, self.passphrase_place()?) {
             (Some(number), _) => PassphraseSource::Descriptor(number),
             (None, PassphraseOn::Host) => PassphraseSource::Host,
             (None, PassphraseOn::Device) => PassphraseSource::Device,
@@ -283,6 +267,14 @@ impl App {
         let holder = self.holder(simulated);
         let activity = self.keeper.activity().clone();
         Ok(Arc::new(TerminalInteraction::new(source, holder, activity)))
+    }
+
+    /// Returns where the passphrase is typed: flag over file over default.
+    fn passphrase_place(&self) -> Result<PassphraseOn, Report> {
+        match self.flags.passphrase_on {
+            Some(place) => Ok(place),
+            None => Ok(self.config()?.passphrase_on()),
+        }
     }
 
     #[cfg(feature = "simulator")]

@@ -25,9 +25,6 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 device refused or absent, 4 verification 
 #[command(name = "bcm", version, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(subcommand_help_heading = "Commands", infer_subcommands = false)]
 pub struct Cli {
-    #[command(flatten)]
-    pub flags: Flags,
-
     /// Run these commands, separated by `;`, in one session
     #[arg(short = 'c', value_name = "COMMANDS")]
     pub commands: Option<String>,
@@ -35,6 +32,9 @@ pub struct Cli {
     /// Run the commands in this file, one a line, up to the first that fails
     #[arg(long, value_name = "FILE", conflicts_with = "commands")]
     pub script: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub flags: Flags,
 
     #[command(subcommand)]
     pub command: Option<Command>,

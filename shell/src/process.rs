@@ -29,6 +29,8 @@ pub fn harden() -> Result<(), HardenError> {
 
 /// Prints why it ended, if it failed, and makes the exit code.
 pub fn exit_code(outcome: Result<u8, Report>) -> ExitCode {
+    // a question that is still open in another thread
+    ui::tty::restore();
     ExitCode::from(outcome.unwrap_or_else(|report| {
         report.print();
         report.exit_code()

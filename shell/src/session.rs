@@ -190,7 +190,10 @@ impl Keeper {
         let outcome = tokio::select! {
             biased;
             outcome = work => outcome,
-            Ok(reason) = interrupted => Err(reason.into()),
+            Ok(reason) = interrupted => {
+                ui::tty::withdraw_questions();
+                Err(reason.into())
+            }
         };
         lock(&self.running).take();
         outcome

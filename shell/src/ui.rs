@@ -19,8 +19,8 @@ use crate::config::Color;
 use crate::report::{Kind, Report};
 
 pub use interaction::{
-    Asking, Holder, PassphraseSource, Question, TerminalInteraction, answer, decline, descriptor,
-    descriptor_passphrase, typed_passphrase,
+    Asking, Holder, PassphraseSource, Question, TerminalInteraction, answer, decline,
+    descriptor_line, typed_secret,
 };
 pub use style::Style;
 pub use table::table;

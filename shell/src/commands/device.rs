@@ -63,7 +63,7 @@ fn enable_passphrase(app: &mut App) -> Result<(), Report> {
 }
 
 fn session(app: &mut App) -> Result<Session<bcm_keystore::Locked>, Report> {
-    let interaction = app.interaction(&app.config()?)?;
+    let interaction = app.interaction()?;
     let device = Device::spawn(app.transport()?, interaction);
     Ok(Session::new(device, app.paths.home.clone()))
 }

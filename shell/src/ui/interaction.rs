@@ -1,18 +1,24 @@
 //! The device's questions, on a terminal.
 
 use std::fs::File;
-use std::io;
-use std::sync::{Mutex, MutexGuard, mpsc};
+use std::io::{self, Read};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use bcm_keystore::interaction::{DeviceWait, NoAnswer, PassphraseEntry};
-use bcm_keystore::secret::{Passphrase, Pin, ReadPassphraseError};
+use bcm_keystore::secret::{LockedPage, Passphrase, Pin, ReadPassphraseError};
 use bcm_keystore::{Hint, Interaction, Prompt};
+use zeroize::Zeroizing;
 
 use super::tty::{EntryError, Tty};
 use super::{Style, is_editing, lock, paint_stderr, say};
 
 /// How often a passphrase that is none may be typed again.
 const TRIES: usize = 3;
+
+/// How often a question at the prompt looks whether it was withdrawn.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// One question at a time; the line editor waits for it too.
 static TERMINAL: Mutex<()> = Mutex::new(());
@@ -75,15 +81,13 @@ impl Interaction for TerminalInteraction {
         self.activity.touch();
         let what = match (self.holder, wait) {
             (Holder::SimulatorDecides, DeviceWait::Confirm) => "the simulator decides by itself",
-            (Holder::SimulatorDecides, DeviceWait::Passphrase) => {
-                "the passphrase is given by --passphrase-fd"
-            }
-            (Holder::SimulatorDecides, _) => "the PIN is given by --pin-fd",
             (Holder::SimulatorAsks, DeviceWait::Confirm) => "confirm on the simulated Trezor",
-            (Holder::SimulatorAsks, DeviceWait::Passphrase) => {
+            (Holder::SimulatorAsks | Holder::SimulatorDecides, DeviceWait::Passphrase) => {
                 "enter the passphrase on the simulated Trezor"
             }
-            (Holder::SimulatorAsks, _) => "enter the PIN on the simulated Trezor",
+            (Holder::SimulatorAsks | Holder::SimulatorDecides, _) => {
+                "enter the PIN on the simulated Trezor"
+            }
             (Holder::Person, DeviceWait::Confirm) => "confirm on the Trezor",
             (Holder::Person, DeviceWait::Pin) => "enter the PIN on the Trezor",
             (Holder::Person, DeviceWait::Passphrase) => "enter the passphrase on the Trezor",
@@ -113,7 +117,7 @@ impl Interaction for TerminalInteraction {
             paint_stderr(Style::Attention, "device:")
         ));
         for _ in 0..TRIES {
-            match Pin::parse(Tty::open()?.secret("PIN positions: ")?) {
+            match Pin::parse(Tty::open()?.secret("PIN positions: ", &|| false)?) {
                 Ok(pin) => return Ok(pin),
                 Err(error) => say(&format!("{error}")),
             }
@@ -144,7 +148,7 @@ pub fn typed_passphrase(prompt: &Prompt) -> Result<Passphrase, NoAnswer> {
     let mut last = NoAnswer::GivenUp;
     for _ in 0..TRIES {
         let question = format!("Passphrase to {prompt} (not shown): ");
-        match Passphrase::parse(&Tty::open()?.secret(&question)?) {
+        match Passphrase::parse(&Tty::open()?.secret(&question, &|| false)?) {
             Ok(passphrase) => return Ok(passphrase),
             Err(error) => {
                 say(&format!("{error}"));
@@ -158,14 +162,31 @@ pub fn typed_passphrase(prompt: &Prompt) -> Result<Passphrase, NoAnswer> {
     Err(last)
 }
 
-/// Reads a passphrase from an inherited descriptor.
-pub fn descriptor_passphrase(number: u32) -> Result<Passphrase, ReadPassphraseError> {
-    Passphrase::read_line(descriptor(number)?)
+/// Asks for a secret that the simulated device's person types, with no echo.
+pub fn typed_secret(question: &str, off: &dyn Fn() -> bool) -> Option<LockedPage> {
+    let _terminal = free_terminal().ok()?;
+    Tty::open().ok()?.secret(question, off).ok()
 }
 
 /// Opens an inherited descriptor by its number.
 pub fn descriptor(number: u32) -> io::Result<File> {
     File::open(format!("/dev/fd/{number}"))
+}
+
+/// Reads one line from an inherited descriptor, up to what a page holds.
+pub fn descriptor_line(number: u32) -> io::Result<LockedPage> {
+    let mut source = descriptor(number)?;
+    let mut line = LockedPage::new();
+    let mut byte = Zeroizing::new([0_u8; 1]);
+    while source.read(&mut *byte)? == 1 && byte[0] != b'\n' {
+        if !line.push(byte[0]) {
+            return Err(io::Error::other("the line is too long"));
+        }
+    }
+    if line.as_bytes().last() == Some(&b'\r') {
+        line.pop();
+    }
+    Ok(line)
 }
 
 /// What a person at the terminal said to a question.
@@ -189,14 +210,17 @@ pub struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// Asks; while a line is being edited the answer is typed there.
-    pub fn ask(&self) -> Asking {
+    /// Asks; while a line is being edited the answer is typed there. `off` withdraws the question.
+    pub fn ask(&self, off: &dyn Fn() -> bool) -> Asking {
         let terminal = if is_editing() { None } else { Some(terminal()) };
+        if terminal.is_some() && !Tty::exists() {
+            return Asking::Nobody;
+        }
         if !self.text.is_empty() {
             say(self.text);
         }
         if terminal.is_some() {
-            return self.ask_key();
+            return self.ask_key(off);
         }
         let (sender, answer) = mpsc::channel();
         *lock(&PENDING) = Some(sender);
@@ -204,17 +228,19 @@ impl Question<'_> {
             "{} answer with `y` or `n` and Enter",
             self.question
         ));
-        if answer.recv() == Ok(true) {
-            Asking::Yes
-        } else {
-            Asking::No
+        loop {
+            match answer.recv_timeout(GLANCE) {
+                Ok(true) => return Asking::Yes,
+                Err(RecvTimeoutError::Timeout) if !off() => {}
+                _ => return Asking::No,
+            }
         }
     }
 
-    fn ask_key(&self) -> Asking {
+    fn ask_key(&self, off: &dyn Fn() -> bool) -> Asking {
         let question = format!("{} [y/n] ", self.question);
         loop {
-            match Tty::open().and_then(|tty| tty.key(&question)) {
+            match Tty::open().and_then(|tty| tty.key(&question, off)) {
                 Ok('y' | 'Y') => return Asking::Yes,
                 Ok('n' | 'N') | Err(EntryError::GivenUp) => return Asking::No,
                 Ok(_) => {}

@@ -4,8 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bcm_keystore::secret::LockedPage;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{
     InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
 };
@@ -16,13 +18,22 @@ use super::lock;
 /// Longest entry; what is longer is refused by its type in its own words.
 const MAX_ENTRY: usize = 1024;
 
+/// How often an open question looks whether it was withdrawn.
+const GLANCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
+/// Grows with each withdrawal.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
 /// How the terminal was before bcm changed it.
 static ORIGINAL: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// Why nothing was typed.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryError {
-    /// Ctrl-C, Ctrl-D on nothing, or the terminal went away.
+    /// Ctrl-C, Ctrl-D on nothing, the question was withdrawn, or the terminal went away.
     #[error("given up")]
     GivenUp,
     /// There is no terminal.
@@ -50,20 +61,20 @@ impl Tty {
         Self::open().is_ok()
     }
 
-    /// Asks for a secret: nothing is shown of it, not even its length.
-    pub fn secret(&self, question: &str) -> Result<LockedPage, EntryError> {
+    /// Asks for a secret: nothing is shown of it, not even its length. `off` withdraws the question.
+    pub fn secret(&self, question: &str, off: &dyn Fn() -> bool) -> Result<LockedPage, EntryError> {
         let _raw = Raw::enter(&self.0)?;
         self.write(question)?;
-        let typed = read_entry(&mut &self.0);
+        let typed = read_entry(&mut Polled::new(&self.0, off));
         self.write("\r\n")?;
         typed
     }
 
-    /// Asks for one key and returns it; Enter is `\r`.
-    pub fn key(&self, question: &str) -> Result<char, EntryError> {
+    /// Asks for one key and returns it; Enter is `\r`. `off` withdraws the question.
+    pub fn key(&self, question: &str, off: &dyn Fn() -> bool) -> Result<char, EntryError> {
         let _raw = Raw::enter(&self.0)?;
         self.write(question)?;
-        let key = match next_byte(&mut &self.0)? {
+        let key = match next_byte(&mut Polled::new(&self.0, off))? {
             INTERRUPT | END => Err(EntryError::GivenUp),
             byte => Ok(char::from(byte)),
         };
@@ -80,6 +91,43 @@ impl Tty {
             .write_all(text.as_bytes())
             .map_err(|_| EntryError::GivenUp)
     }
+}
+
+/// Reads the terminal until the question is withdrawn.
+struct Polled<'a> {
+    tty: &'a File,
+    off: &'a dyn Fn() -> bool,
+    generation: u64,
+}
+
+impl<'a> Polled<'a> {
+    fn new(tty: &'a File, off: &'a dyn Fn() -> bool) -> Self {
+        let generation = GENERATION.load(Ordering::Acquire);
+        Self {
+            tty,
+            off,
+            generation,
+        }
+    }
+}
+
+impl Read for Polled<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if (self.off)() || GENERATION.load(Ordering::Acquire) != self.generation {
+                return Err(io::Error::other("withdrawn"));
+            }
+            let mut ready = [PollFd::new(self.tty, PollFlags::IN)];
+            if poll(&mut ready, Some(&GLANCE))? > 0 {
+                return self.tty.read(buffer);
+            }
+        }
+    }
+}
+
+/// Withdraws every question that is open on the terminal.
+pub fn withdraw_questions() {
+    GENERATION.fetch_add(1, Ordering::AcqRel);
 }
 
 const INTERRUPT: u8 = 0x03;
