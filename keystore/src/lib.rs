@@ -11,6 +11,7 @@ pub mod secret;
 pub mod session;
 #[cfg(feature = "simulator")]
 pub mod simulator;
+pub mod ssh;
 pub mod store;
 pub mod unlock;
 
