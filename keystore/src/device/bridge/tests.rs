@@ -264,7 +264,10 @@ fn each_refusal_of_a_call_is_its_own_error() {
             |_| Reply::Answer(500, b"<h1>no</h1>\x1b[2J\n".to_vec()),
             "the bridge answered 500: <h1>no</h1>?[2J",
         ),
-        (|_| Reply::Answer(403, vec![]), "the bridge answered 403: "),
+        (
+            |_| Reply::Answer(403, vec![]),
+            "the bridge answered 403: an empty page",
+        ),
         (
             |_| Reply::Answer(302, b"elsewhere".to_vec()),
             "the bridge answered 302: elsewhere",
@@ -323,6 +326,28 @@ fn an_error_never_repeats_what_the_bridge_was_sent() {
     let long = "x ".repeat(1000);
     let cut = call_answered_by(move || Reply::Answer(500, long.clone().into()));
     assert!(cut.to_string().len() < 230, "{cut}");
+}
+
+#[test]
+fn nothing_that_passes_reaches_a_logger() {
+    static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    struct Sink;
+    impl log::Log for Sink {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            LOGGED.lock().unwrap().push(record.args().to_string());
+        }
+        fn flush(&self) {}
+    }
+    log::set_logger(&Sink).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let bridge = FakeBridge::healthy(|_, _| ok("000200000000"));
+    let mut transport = bridge.open();
+    assert_eq!(ask(&mut transport).unwrap().kind(), 2);
+    let logged = LOGGED.lock().unwrap().clone();
+    assert_eq!(logged, [""; 0]);
 }
 
 #[test]
