@@ -3,18 +3,22 @@
 pub mod chain;
 pub mod device;
 pub mod hint;
+pub mod identity;
 pub mod info;
 pub mod interaction;
+pub mod path;
 pub mod secret;
 pub mod session;
 #[cfg(feature = "simulator")]
 pub mod simulator;
+pub mod ssh;
 pub mod store;
 pub mod unlock;
 
 pub use chain::Chain;
 pub use device::{Device, DeviceError};
 pub use hint::Hint;
+pub use identity::{Curve, IdentityUri};
 pub use info::DeviceInfo;
 pub use interaction::{Interaction, Prompt};
 pub use session::{Locked, Session, Unlocked};
