@@ -5,9 +5,14 @@
 //! one [`DeviceError::Lost`] and [`Device::lost`] resolves; the handle is then of no further use.
 
 mod actor;
+mod bridge;
+pub mod codec;
+pub mod discovery;
 mod error;
 mod selector;
 mod transport;
+mod udp;
+mod usb;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,9 +27,12 @@ use actor::{Actor, Job, Running};
 pub(crate) use actor::{EntryPlace, PassphrasePolicy};
 
 pub use actor::Dialogue;
+pub use bridge::{BridgeDevice, BridgeTransport};
 pub use error::{DeviceError, Loss};
 pub use selector::{DEFAULT_BRIDGE, DEFAULT_UDP, DeviceSelector, SelectorError};
 pub use transport::{MAX_PAYLOAD, Message, Transport, TransportError};
+pub use udp::UdpTransport;
+pub use usb::{UDEV_RULES, UsbTransport};
 
 /// A handle of the thread that owns a device. Cloning is cheap; the thread ends with the last one.
 #[derive(Clone, Debug)]
