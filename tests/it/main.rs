@@ -1,4 +1,16 @@
 //! One binary for all end-to-end tests.
 
 mod architecture;
+mod bad_input;
+mod clients;
+mod config;
+mod device_loss;
+mod hostile_device;
+mod repl;
+mod secrets;
+mod ssh_agent;
+mod ssh_login;
+mod support;
 mod threats;
+mod unlock;
+mod vectors;

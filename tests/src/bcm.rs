@@ -78,6 +78,11 @@ impl Bcm {
         self
     }
 
+    /// Returns the path of the program.
+    pub fn program(&self) -> std::path::PathBuf {
+        self.command.get_program().into()
+    }
+
     /// Runs it to its end, without standard input.
     ///
     /// # Panics

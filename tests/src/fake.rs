@@ -50,14 +50,26 @@ impl FakeDevice {
         }
     }
 
+    /// Answers each whole message with the messages that `answer` returns.
+    pub fn messages(mut answer: impl FnMut(&Message) -> Vec<Message> + Send + 'static) -> Self {
+        let mut incoming = Vec::new();
+        Self::packets(move |packet| {
+            if packet.starts_with(b"?##") {
+                incoming.clear();
+            }
+            incoming.extend(packet.get(1..).unwrap_or_default());
+            let Some(message) = unframe(&incoming) else {
+                return Vec::new();
+            };
+            incoming.clear();
+            answer(&message).iter().flat_map(frame).collect()
+        })
+    }
+
     /// Answers every request with these features.
     pub fn with_features(features: &Features) -> Self {
-        let message = Message::encode(features);
-        let packets = frame(message.kind(), message.payload());
-        Self::packets(move |packet| {
-            let first = packet.starts_with(b"?##");
-            if first { packets.clone() } else { Vec::new() }
-        })
+        let answer = Message::encode(features);
+        Self::messages(move |_| vec![answer.clone()])
     }
 
     /// Returns the `--device` that reaches it.
@@ -76,9 +88,10 @@ impl Drop for FakeDevice {
 }
 
 /// Cuts a message into the 64-byte packets of the v1 codec.
-fn frame(kind: u16, payload: &[u8]) -> Vec<Vec<u8>> {
+fn frame(message: &Message) -> Vec<Vec<u8>> {
+    let payload = message.payload();
     let mut bytes = b"##".to_vec();
-    bytes.extend(kind.to_be_bytes());
+    bytes.extend(message.kind().to_be_bytes());
     bytes.extend(u32::try_from(payload.len()).unwrap().to_be_bytes());
     bytes.extend(payload);
     let packet = |chunk: &[u8]| {
@@ -88,6 +101,17 @@ fn frame(kind: u16, payload: &[u8]) -> Vec<Vec<u8>> {
         packet
     };
     bytes.chunks(63).map(packet).collect()
+}
+
+/// Puts the packets of a message together again, `None` while some are missing.
+fn unframe(bytes: &[u8]) -> Option<Message> {
+    let head: [u8; 8] = bytes.get(..8)?.try_into().ok()?;
+    let [b'#', b'#', kind @ .., a, b, c, d] = head else {
+        return None;
+    };
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    let payload = bytes.get(8..8 + length)?;
+    Some(Message::new(u16::from_be_bytes(kind), payload.to_vec()))
 }
 
 /// Something on a TCP port that answers HTTP as it was told.
