@@ -4,6 +4,7 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::sync::{Arc, OnceLock};
 
 use bcm_keystore::device::{DeviceSelector, Transport, discovery};
+use bcm_keystore::ssh::SshStore;
 use bcm_keystore::{Chain, Device, Home, Session};
 use tokio::runtime::Runtime;
 
@@ -36,6 +37,8 @@ pub struct App {
     pub paths: Paths,
     /// The session.
     pub keeper: Arc<Keeper>,
+    /// There is a prompt: what serves need not wait.
+    pub interactive: bool,
     runtime: OnceLock<Runtime>,
     #[cfg(feature = "simulator")]
     simulator: Option<crate::simulator::Embedded>,
@@ -79,8 +82,9 @@ impl App {
         let paths = Paths::find(flags.home.as_deref())?;
         let app = Self {
             flags,
+            keeper: Arc::new(Keeper::new(paths.runtime.clone())),
+            interactive: false,
             paths,
-            keeper: Arc::default(),
             runtime: OnceLock::new(),
             #[cfg(feature = "simulator")]
             simulator: None,
@@ -292,13 +296,19 @@ impl App {
 
     /// Names the keys of the open wallet, for completion.
     pub fn ssh_names(&self) -> Vec<String> {
-        Vec::new()
+        let names = |open: &mut session::Open| {
+            let store = SshStore::open(open.session.store()).ok()?;
+            Some(store.keys().iter().map(|key| key.identity().login()).collect())
+        };
+        let names = self.runtime().block_on(self.keeper.peek(names));
+        names.flatten().unwrap_or_default()
     }
 
     /// Locks what is open.
     fn end(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.block_on(self.keeper.lock());
+            self.keeper.remove_runtime_folder();
             // a thread that waits for the terminal or the device is not waited for
             runtime.shutdown_background();
         }

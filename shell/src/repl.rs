@@ -17,6 +17,7 @@ use editor::Editor;
 pub fn run(app: &mut App) -> Result<u8, Report> {
     ui::tty::remember();
     app.unlock()?;
+    app.interactive = true;
     let mut editor = Editor::new(app)?;
     ui::say(&ui::paint_stderr(
         ui::Style::Dim,

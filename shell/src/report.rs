@@ -7,6 +7,7 @@ use bcm_keystore::Hint;
 use bcm_keystore::device::discovery::DiscoveryError;
 use bcm_keystore::device::{DeviceError, SelectorError};
 use bcm_keystore::interaction::NoAnswer;
+use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
 
@@ -183,6 +184,38 @@ impl From<DiscoveryError> for Report {
 impl From<StoreError> for Report {
     fn from(error: StoreError) -> Self {
         Self::new(of_store(&error), error)
+    }
+}
+
+fn of_ssh_store(error: &SshStoreError) -> Kind {
+    match error {
+        SshStoreError::Store(error) => of_store(error),
+        SshStoreError::Changed { .. } => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<SshStoreError> for Report {
+    fn from(error: SshStoreError) -> Self {
+        Self::new(of_ssh_store(&error), error)
+    }
+}
+
+impl From<SshError> for Report {
+    fn from(error: SshError) -> Self {
+        let kind = match &error {
+            SshError::Device(error) => of_device(error),
+            SshError::KeyChanged { .. } | SshError::BadSignature(_) => Kind::Verification,
+            SshError::Curve(_) => Kind::Usage,
+            _ => Kind::Device,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<AgentError> for Report {
+    fn from(error: AgentError) -> Self {
+        Self::new(Kind::Failed, error)
     }
 }
 

@@ -3,10 +3,15 @@
 //! One command at a time holds the state. Whatever closes the session (a lost device, idle time, a
 //! signal) first ends the command that runs, which cancels it on the device, and then locks.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bcm_keystore::{Chain, Device, DeviceError, Session, Unlocked};
+use tempfile::TempDir;
 use tokio::sync::{MutexGuard, oneshot};
 use tokio::task::JoinHandle;
 
@@ -52,6 +57,16 @@ impl Activity {
 impl Default for Activity {
     fn default() -> Self {
         Self(Mutex::new((Instant::now(), 0)))
+    }
+}
+
+/// A child has the terminal.
+#[derive(Debug)]
+pub struct Lent<'a>(&'a Keeper);
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.0.lent.store(false, Ordering::Release);
     }
 }
 
@@ -150,20 +165,65 @@ pub struct Keeper {
     running: Mutex<Option<oneshot::Sender<Reason>>>,
     status: Mutex<Option<Status>>,
     activity: Arc<Activity>,
+    /// Removed when the process ends.
+    folder: Mutex<Option<TempDir>>,
+    runtime_parent: Option<PathBuf>,
+    agent_wanted: AtomicBool,
+    /// A child has the terminal: Ctrl-C is its business.
+    lent: AtomicBool,
 }
 
-impl Default for Keeper {
-    fn default() -> Self {
+impl Keeper {
+    /// Makes one with nothing open; sockets go below `runtime_parent`, or the temporary folder.
+    pub fn new(runtime_parent: Option<PathBuf>) -> Self {
         Self {
             state: tokio::sync::Mutex::new(State::Fresh),
             running: Mutex::default(),
             status: Mutex::default(),
             activity: Arc::default(),
+            folder: Mutex::default(),
+            runtime_parent,
+            agent_wanted: AtomicBool::new(false),
+            lent: AtomicBool::new(false),
         }
     }
-}
 
-impl Keeper {
+    /// Returns the folder for sockets, made when first asked for.
+    pub fn runtime_folder(&self) -> Result<PathBuf, Report> {
+        let mut folder = lock(&self.folder);
+        if let Some(folder) = folder.as_ref() {
+            return Ok(folder.path().to_owned());
+        }
+        let mut builder = tempfile::Builder::new();
+        let prefix = format!("bcm-{}-", std::process::id());
+        builder.prefix(&prefix).permissions(Permissions::from_mode(0o700));
+        let parent = self.runtime_parent.clone().filter(|parent| parent.is_dir());
+        let parent = parent.unwrap_or_else(std::env::temp_dir);
+        let made = builder.tempdir_in(&parent).map_err(|error| {
+            let parent = parent.display();
+            Report::text(Kind::Failed, format!("cannot make a folder in `{parent}`: {error}"))
+        })?;
+        let path = made.path().to_owned();
+        *folder = Some(made);
+        Ok(path)
+    }
+
+    /// Removes the folder for sockets.
+    pub fn remove_runtime_folder(&self) {
+        lock(&self.folder).take();
+    }
+
+    /// Starts the agent again with each unlock from now on.
+    pub fn want_agent(&self) {
+        self.agent_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Leaves Ctrl-C to a child until the guard is dropped.
+    pub fn lend_terminal(&self) -> Lent<'_> {
+        self.lent.store(true, Ordering::Release);
+        Lent(self)
+    }
+
     /// Returns what notes the use of the session.
     pub fn activity(&self) -> &Arc<Activity> {
         &self.activity
@@ -197,6 +257,16 @@ impl Keeper {
         };
         lock(&self.running).take();
         outcome
+    }
+
+    /// Leaves the session open to the agent until a signal, idle time or a lost device ends it.
+    pub async fn serve_until_signal(&self) -> Result<(), Report> {
+        let (sender, interrupted) = oneshot::channel();
+        *lock(&self.running) = Some(sender);
+        match interrupted.await {
+            Ok(Reason::Interrupt | Reason::Hangup | Reason::Terminate) | Err(_) => Ok(()),
+            Ok(reason) => Err(reason.into()),
+        }
     }
 
     /// Runs a command in the open session.
@@ -242,12 +312,18 @@ impl Keeper {
         });
         self.activity.touch();
         let watcher = tokio::spawn(watch(self.clone(), session.device().clone(), idle));
-        *state = State::Open(Box::new(Open {
+        let mut open = Box::new(Open {
             session,
             chain,
             agent: None,
             watcher: Watcher(watcher),
-        }));
+        });
+        if self.agent_wanted.load(Ordering::Relaxed)
+            && let Err(report) = crate::commands::ssh::ensure_agent(self, &mut open)
+        {
+            report.print();
+        }
+        *state = State::Open(open);
     }
 
     /// Works on another chain from now on.
@@ -295,9 +371,7 @@ impl Keeper {
             watcher,
             ..
         } = *open;
-        if let Some(agent) = agent {
-            agent.stop().await;
-        }
+        drop(agent);
         // a device that does not answer is not waited for: what it opened is dropped here
         let _ = tokio::time::timeout(LOCK_WAIT, session.lock()).await;
         // last: it may be the watcher itself that locks
@@ -352,14 +426,17 @@ pub async fn serve_signals(keeper: Arc<Keeper>) {
     loop {
         tokio::select! {
             _ = interrupt.recv() => {
-                // at the prompt the line editor sees it
-                let _ = keeper.interrupt(Reason::Interrupt);
+                // at the prompt the line editor sees it, and a child that has the terminal too
+                if !keeper.lent.load(Ordering::Acquire) {
+                    let _ = keeper.interrupt(Reason::Interrupt);
+                }
             }
             _ = hangup.recv() => keeper.lock_because(Reason::Hangup).await,
             _ = terminate.recv() => {
                 let editing = ui::is_editing();
                 keeper.lock_because(Reason::Terminate).await;
                 if editing {
+                    keeper.remove_runtime_folder();
                     crate::process::exit(Kind::Failed as u8);
                 }
             }

@@ -77,6 +77,15 @@ pub enum Curve {
     Nist256p1,
 }
 
+impl From<Curve> for bcm_keystore::identity::Curve {
+    fn from(curve: Curve) -> Self {
+        match curve {
+            Curve::Ed25519 => Self::Ed25519,
+            Curve::Nist256p1 => Self::Nist256p1,
+        }
+    }
+}
+
 /// Why a key does not take a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` cannot be `{value}`, expected {}", key.name(), key.takes())]

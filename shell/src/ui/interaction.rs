@@ -104,7 +104,8 @@ impl Interaction for TerminalInteraction {
             PassphraseSource::Device => Ok(PassphraseEntry::OnDevice),
             PassphraseSource::Host => typed_passphrase(prompt).map(PassphraseEntry::Host),
             PassphraseSource::Descriptor(number) => {
-                Ok(PassphraseEntry::Host(descriptor_passphrase(number)?))
+                let source = descriptor(number).map_err(ReadPassphraseError::from)?;
+                Ok(PassphraseEntry::Host(Passphrase::read_line(source)?))
             }
         }
     }
