@@ -216,6 +216,10 @@ impl App {
             return Ok(());
         }
         let config = self.config()?;
+        #[cfg(feature = "simulator")]
+        if self.selector()? == DeviceSelector::Simulator {
+            crate::simulator::check_typist(&self.flags, self.passphrase_place()?)?;
+        }
         let transport = self.transport()?;
         let interaction = self.interaction()?;
         let home = self.paths.home.clone();
@@ -242,13 +246,10 @@ impl App {
 
     #[cfg(feature = "simulator")]
     fn simulated_transport(&mut self) -> Result<Box<dyn Transport>, Report> {
-        if self.simulator.is_none() {
-            self.simulator = Some(crate::simulator::Embedded::new(
-                &self.flags,
-                self.passphrase_place()?,
-            )?);
-        }
-        let simulator = self.simulator.as_ref().expect("it was made above");
+        let flags = &self.flags;
+        let simulator = self
+            .simulator
+            .get_or_insert_with(|| crate::simulator::Embedded::new(flags));
         Ok(simulator.transport())
     }
 
@@ -298,7 +299,13 @@ impl App {
     pub fn ssh_names(&self) -> Vec<String> {
         let names = |open: &mut session::Open| {
             let store = SshStore::open(open.session.store()).ok()?;
-            Some(store.keys().iter().map(|key| key.identity().login()).collect())
+            Some(
+                store
+                    .keys()
+                    .iter()
+                    .map(|key| key.identity().login())
+                    .collect(),
+            )
         };
         let names = self.runtime().block_on(self.keeper.peek(names));
         names.flatten().unwrap_or_default()

@@ -34,6 +34,11 @@ pub fn arguments() -> std::env::ArgsOs {
     std::env::args_os()
 }
 
+/// Returns everything, for the programs of OpenSSH that pick what they may see.
+pub fn variables() -> std::env::VarsOs {
+    std::env::vars_os()
+}
+
 /// Returns the filter of the log.
 pub fn rust_log() -> Option<String> {
     read(RUST_LOG).map(|filter| filter.to_string_lossy().into_owned())

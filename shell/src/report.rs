@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use bcm_cluster::command::CommandError;
+use bcm_cluster::{ConnectionError, HostKeyError, ScanError};
 use bcm_keystore::Hint;
 use bcm_keystore::device::discovery::DiscoveryError;
 use bcm_keystore::device::{DeviceError, SelectorError};
@@ -216,6 +218,41 @@ impl From<SshError> for Report {
 impl From<AgentError> for Report {
     fn from(error: AgentError) -> Self {
         Self::new(Kind::Failed, error)
+    }
+}
+
+fn of_host_key(error: &HostKeyError) -> Kind {
+    match error {
+        HostKeyError::NoKeys { .. } => Kind::Failed,
+        _ => Kind::Verification,
+    }
+}
+
+impl From<HostKeyError> for Report {
+    fn from(error: HostKeyError) -> Self {
+        Self::new(of_host_key(&error), error)
+    }
+}
+
+impl From<ConnectionError> for Report {
+    fn from(error: ConnectionError) -> Self {
+        let kind = match &error {
+            ConnectionError::HostKey(error) => of_host_key(error),
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ScanError> for Report {
+    fn from(error: ScanError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+impl From<CommandError> for Report {
+    fn from(error: CommandError) -> Self {
+        Self::text(Kind::Usage, error.to_string())
     }
 }
 

@@ -67,6 +67,8 @@ pub struct Lent<'a>(&'a Keeper);
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         self.0.lent.store(false, Ordering::Release);
+        // a child that was killed left it as it was
+        ui::tty::restore();
     }
 }
 
@@ -196,12 +198,17 @@ impl Keeper {
         }
         let mut builder = tempfile::Builder::new();
         let prefix = format!("bcm-{}-", std::process::id());
-        builder.prefix(&prefix).permissions(Permissions::from_mode(0o700));
+        builder
+            .prefix(&prefix)
+            .permissions(Permissions::from_mode(0o700));
         let parent = self.runtime_parent.clone().filter(|parent| parent.is_dir());
         let parent = parent.unwrap_or_else(std::env::temp_dir);
         let made = builder.tempdir_in(&parent).map_err(|error| {
             let parent = parent.display();
-            Report::text(Kind::Failed, format!("cannot make a folder in `{parent}`: {error}"))
+            Report::text(
+                Kind::Failed,
+                format!("cannot make a folder in `{parent}`: {error}"),
+            )
         })?;
         let path = made.path().to_owned();
         *folder = Some(made);
@@ -250,10 +257,7 @@ impl Keeper {
         let outcome = tokio::select! {
             biased;
             outcome = work => outcome,
-            Ok(reason) = interrupted => {
-                ui::tty::withdraw_questions();
-                Err(reason.into())
-            }
+            Ok(reason) = interrupted => Err(reason.into()),
         };
         lock(&self.running).take();
         outcome
@@ -345,7 +349,10 @@ impl Keeper {
     /// Ends the command that runs, if one does; `false` when there was none to tell the person.
     pub fn interrupt(&self, reason: Reason) -> Result<(), Reason> {
         match lock(&self.running).take() {
-            Some(running) => running.send(reason),
+            Some(running) => {
+                ui::tty::withdraw_questions();
+                running.send(reason)
+            }
             None => Err(reason),
         }
     }

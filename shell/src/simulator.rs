@@ -23,17 +23,13 @@ pub struct Embedded(Simulator);
 
 impl Embedded {
     /// Switches it on.
-    pub fn new(flags: &Flags, place: PassphraseOn) -> Result<Self, Report> {
-        let on_device = flags.passphrase_fd.is_none() && place == PassphraseOn::Device;
-        if on_device && !ui::tty::Tty::exists() {
-            return Err(nobody_types());
-        }
+    pub fn new(flags: &Flags) -> Self {
         let person = TerminalPerson {
             confirm: confirm(flags.simulator_confirm),
             passphrase: None,
             pin: None,
         };
-        Ok(Self(Simulator::builder().person(person).build()))
+        Self(Simulator::builder().person(person).build())
     }
 
     /// Makes a way to it.
@@ -42,12 +38,17 @@ impl Embedded {
     }
 }
 
-fn nobody_types() -> Report {
-    Report::text(
+/// Refuses an unlock for which nobody can type the passphrase.
+pub fn check_typist(flags: &Flags, place: PassphraseOn) -> Result<(), Report> {
+    let given = flags.passphrase_fd.is_some() || place == PassphraseOn::Host;
+    if given || ui::tty::Tty::exists() {
+        return Ok(());
+    }
+    Err(Report::text(
         Kind::Usage,
         "there is no terminal to type the passphrase of the simulated device on",
     )
-    .with_hint("give it: `--passphrase-fd 3 3<FILE`")
+    .with_hint("give it: `--passphrase-fd 3 3<FILE`"))
 }
 
 /// Decides what the simulated device does where a Trezor asks.
@@ -125,8 +126,12 @@ fn typed(
     let Some(given) = given else {
         return ui::typed_secret(question, &|| interrupt.is_raised());
     };
+    copy(given)
+}
+
+/// Copies a secret into locked memory of its own.
+pub fn copy(given: &LockedPage) -> Option<LockedPage> {
     let mut page = LockedPage::new();
-    // a page holds what fitted a page
     page.extend(given.as_bytes()).then_some(page)
 }
 

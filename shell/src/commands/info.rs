@@ -132,9 +132,9 @@ impl Info {
             row(
                 "ssh store",
                 format!(
-                    "{}, {}",
+                    "{} for logins, {} of hosts",
                     count(self.stores.ssh_keys, "key"),
-                    count(self.stores.ssh_hosts, "pinned host key")
+                    count(self.stores.ssh_hosts, "pinned key")
                 ),
             ),
             row("wallet store", count(self.stores.wallets, "descriptor")),
@@ -161,7 +161,7 @@ impl Info {
 
 fn count(number: usize, what: &str) -> String {
     match number {
-        0 => "none".into(),
+        0 => format!("no {what}s"),
         1 => format!("1 {what}"),
         _ => format!("{number} {what}s"),
     }

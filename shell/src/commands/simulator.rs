@@ -63,7 +63,7 @@ mod serve {
     use super::{Command, Serve};
     use crate::app::App;
     use crate::report::{Kind, Report};
-    use crate::simulator::{TerminalPerson, confirm, given};
+    use crate::simulator::{TerminalPerson, confirm, copy, given};
     use crate::ui;
 
     impl Command {
@@ -117,21 +117,21 @@ mod serve {
         }
 
         fn simulator(&self) -> Result<Simulator, Report> {
+            let pin = given("--pin-fd", self.pin_fd)?;
             let person = TerminalPerson {
                 confirm: confirm(self.confirm),
                 passphrase: given("--passphrase-fd", self.passphrase_fd)?,
-                pin: given("--pin-fd", self.pin_fd)?,
+                pin: pin.as_ref().and_then(copy),
             };
             let mut builder = Simulator::builder()
                 .label(&self.label)
                 .passphrase_protection(!self.no_passphrase_protection);
-            if let Some(pin) = given("--pin-fd", self.pin_fd)? {
+            if let Some(pin) = pin {
                 builder = builder.pin(pin);
             }
             if let Some(words) = given("--mnemonic-fd", self.mnemonic_fd)? {
-                let mnemonic = Mnemonic::parse(&words).map_err(|error| {
-                    Report::usage(format!("cannot use the words of `--mnemonic-fd`: {error}"))
-                })?;
+                let mnemonic = Mnemonic::parse(&words);
+                let mnemonic = mnemonic.map_err(|error| Report::new(Kind::Usage, error))?;
                 builder = builder.mnemonic(mnemonic);
             }
             Ok(builder.person(person).build())

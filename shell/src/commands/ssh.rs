@@ -1,7 +1,9 @@
 //! `ssh`: keys that stay on the device, and logging in with them.
 
 mod agent;
+mod connect;
 
+use bcm_cluster::{Destination, HostKeyFingerprint};
 use bcm_keystore::ssh::{SshIdentity, SshKey, SshStore, SshStoreError, derive};
 use clap::Subcommand;
 use serde::Serialize;
@@ -59,10 +61,10 @@ pub enum Command {
     Connect {
         /// The login
         #[arg(value_name = "USER@HOST[:PORT]")]
-        login: SshIdentity,
-        /// The fingerprint that the host key has, on the first contact
+        login: Destination,
+        /// The fingerprint that the host key has to have
         #[arg(long, value_name = "SHA256:…")]
-        fingerprint: Option<String>,
+        fingerprint: Option<HostKeyFingerprint>,
         /// Run this on the host instead of a shell
         #[arg(last = true, value_name = "COMMAND")]
         command: Vec<String>,
@@ -78,7 +80,16 @@ impl Command {
             Self::Show { name } => show(app, &name, json),
             Self::Remove { name } => remove(app, &name, json),
             Self::Agent { command } => agent::run(app, &command),
-            Self::Connect { .. } => Ok(0),
+            Self::Connect {
+                login: destination,
+                fingerprint,
+                command,
+            } => connect::Login {
+                destination,
+                fingerprint,
+                command,
+            }
+            .run(app),
         }
     }
 }
@@ -103,7 +114,11 @@ impl Line {
     }
 
     fn print(&self, json: bool) -> Result<(), Report> {
-        if json { ui::json(self) } else { ui::out(&self.public_key) }
+        if json {
+            ui::json(self)
+        } else {
+            ui::out(&self.public_key)
+        }
     }
 }
 
@@ -114,7 +129,12 @@ fn public_line(key: &SshKey) -> String {
         .expect("a public key always encodes")
 }
 
-fn newkey(app: &mut App, login: &SshIdentity, curve: Option<Curve>, json: bool) -> Result<u8, Report> {
+fn newkey(
+    app: &mut App,
+    login: &SshIdentity,
+    curve: Option<Curve>,
+    json: bool,
+) -> Result<u8, Report> {
     let configured = app.config()?.curve();
     let curve = curve.unwrap_or(configured).into();
     let keeper = app.keeper.clone();
@@ -145,7 +165,9 @@ fn list(app: &mut App, json: bool) -> Result<u8, Report> {
     } else if lines.is_empty() {
         ui::say("no SSH keys yet: make one with `ssh newkey user@host`");
     } else {
-        let rows = lines.into_iter().map(|line| [line.login, line.curve, line.fingerprint]);
+        let rows = lines
+            .into_iter()
+            .map(|line| [line.login, line.curve, line.fingerprint]);
         ui::out(&ui::table(["login", "curve", "fingerprint"], rows))?;
     }
     Ok(0)

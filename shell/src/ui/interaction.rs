@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bcm_keystore::interaction::{DeviceWait, NoAnswer, PassphraseEntry};
@@ -12,6 +12,8 @@ use bcm_keystore::{Hint, Interaction, Prompt};
 use zeroize::Zeroizing;
 
 use super::tty::{EntryError, Tty};
+use crate::session::Activity;
+
 use super::{Style, is_editing, lock, paint_stderr, say};
 
 /// How often a passphrase that is none may be typed again.
@@ -58,20 +60,18 @@ pub enum Holder {
 pub struct TerminalInteraction {
     source: PassphraseSource,
     holder: Holder,
-    activity: std::sync::Arc<crate::session::Activity>,
+    activity: Arc<Activity>,
+    shown: Mutex<Option<(Prompt, DeviceWait)>>,
 }
 
 impl TerminalInteraction {
     /// Asks on this terminal; `activity` learns of every question.
-    pub fn new(
-        source: PassphraseSource,
-        holder: Holder,
-        activity: std::sync::Arc<crate::session::Activity>,
-    ) -> Self {
+    pub fn new(source: PassphraseSource, holder: Holder, activity: Arc<Activity>) -> Self {
         Self {
             source,
             holder,
             activity,
+            shown: Mutex::default(),
         }
     }
 }
@@ -79,6 +79,11 @@ impl TerminalInteraction {
 impl Interaction for TerminalInteraction {
     fn device_waits(&self, prompt: &Prompt, wait: DeviceWait) {
         self.activity.touch();
+        let asked = Some((prompt.clone(), wait));
+        // several screens in a row are one question to the person
+        if std::mem::replace(&mut *lock(&self.shown), asked.clone()) == asked {
+            return;
+        }
         let what = match (self.holder, wait) {
             (Holder::SimulatorDecides, DeviceWait::Confirm) => "the simulator decides by itself",
             (Holder::SimulatorAsks, DeviceWait::Confirm) => "confirm on the simulated Trezor",
@@ -97,6 +102,10 @@ impl Interaction for TerminalInteraction {
             "{} {prompt} — {what}",
             paint_stderr(Style::Attention, "device:")
         ));
+    }
+
+    fn device_done(&self) {
+        lock(&self.shown).take();
     }
 
     fn passphrase(&self, prompt: &Prompt) -> Result<PassphraseEntry, NoAnswer> {

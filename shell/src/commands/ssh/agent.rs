@@ -39,7 +39,13 @@ impl RunningAgent {
             tell(event, &told);
         };
         Ok(Self {
-            handle: Agent::start(folder, store, Arc::new(device.clone()), events)?,
+            handle: Agent::start(
+                folder,
+                store.keys(),
+                store.hosts(),
+                Arc::new(device.clone()),
+                events,
+            )?,
             failures,
         })
     }
@@ -51,7 +57,7 @@ impl RunningAgent {
 
     /// Offers what is in `store` from now on.
     pub fn refresh(&self, store: &SshStore<'_>) {
-        self.handle.refresh(store);
+        self.handle.offer(store.keys(), store.hosts());
     }
 
     /// Keeps failures from being told, for [`RunningAgent::take_failure`].
@@ -84,7 +90,9 @@ fn tell(event: AgentEvent, failures: &Failures) {
         AgentEvent::Refused(error) => Report::new(Kind::Failed, error).at("agent").print(),
         AgentEvent::Malformed => note("a client sent what is no agent message and was cut off"),
         AgentEvent::Stranger { uid } => {
-            note(&format!("a process of user {uid} connected and was cut off"));
+            note(&format!(
+                "a process of user {uid} connected and was cut off"
+            ));
         }
         _ => {}
     }
@@ -92,7 +100,10 @@ fn tell(event: AgentEvent, failures: &Failures) {
 
 fn note(text: &str) {
     let text = ui::printable(text);
-    ui::say(&format!("{} {text}", ui::paint_stderr(Style::Dim, "agent:")));
+    ui::say(&format!(
+        "{} {text}",
+        ui::paint_stderr(Style::Dim, "agent:")
+    ));
 }
 
 /// Starts the agent of the session, unless it runs.
@@ -101,7 +112,12 @@ pub fn ensure<'a>(keeper: &Keeper, open: &'a mut Open) -> Result<&'a RunningAgen
         let folder = keeper.runtime_folder()?;
         let store = SshStore::open(open.session.store())?;
         let device = open.session.device();
-        open.agent = Some(RunningAgent::start(&folder, &store, device, keeper.activity())?);
+        open.agent = Some(RunningAgent::start(
+            &folder,
+            &store,
+            device,
+            keeper.activity(),
+        )?);
     }
     Ok(open.agent.as_ref().expect("it was started above"))
 }
@@ -130,16 +146,18 @@ pub fn run(app: &mut App, command: &[String]) -> Result<u8, Report> {
         keeper.want_agent();
         return Ok(0);
     }
-    app.runtime().block_on(keeper.serve_until_signal()).map(|()| 0)
+    app.runtime()
+        .block_on(keeper.serve_until_signal())
+        .map(|()| 0)
 }
 
 /// Runs a child that has the terminal until it ends.
 pub async fn run_child(keeper: &Keeper, program: &str, mut child: Command) -> Result<u8, Report> {
     let _terminal = keeper.lend_terminal();
     let status = child.kill_on_drop(true).status().await;
-    status.map(exit_code).map_err(|error| {
-        Report::text(Kind::Failed, format!("cannot run `{program}`: {error}"))
-    })
+    status
+        .map(exit_code)
+        .map_err(|error| Report::text(Kind::Failed, format!("cannot run `{program}`: {error}")))
 }
 
 /// The exit code as a shell would pass it on.
