@@ -130,12 +130,12 @@ mod tests {
     use crate::ssh::request::{FileSignature, Login};
 
     fn login(user: &str) -> SignedData {
-        SignedData::Login(Login {
+        SignedData::Login(Box::new(Login {
             session_id: vec![1],
             user: user.to_owned(),
             key: KeyData::from(Ed25519PublicKey([7; 32])),
             host_key: None,
-        })
+        }))
     }
 
     #[test]

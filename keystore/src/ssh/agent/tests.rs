@@ -90,11 +90,12 @@ impl Running {
         });
         let events = Arc::new(StdMutex::new(Vec::new()));
         let seen = events.clone();
-        let handle = Agent::serve(
+        let handle = Agent::start(
             &folder.path().join("run"),
-            Content::of(&[key], &[pin]),
+            &[key],
+            &[pin],
             signer.clone(),
-            Box::new(move |event| seen.lock().unwrap().push(event)),
+            move |event| seen.lock().unwrap().push(event),
         );
         Self {
             handle: handle.unwrap(),
@@ -253,10 +254,7 @@ async fn the_socket_is_for_its_owner_and_goes_with_the_agent() {
 async fn a_socket_left_behind_is_replaced_and_a_live_one_is_not() {
     let agent = Running::start(Answer::Yes);
     let folder = agent.handle.socket().parent().unwrap();
-    let again = || {
-        let events = Box::new(|_| {});
-        Agent::serve(folder, Content::default(), agent.signer.clone(), events)
-    };
+    let again = || Agent::start(folder, &[], &[], agent.signer.clone(), |_| {});
     assert!(matches!(again(), Err(AgentError::InUse(_))));
     std::fs::remove_file(agent.handle.socket()).unwrap();
     drop(std::os::unix::net::UnixListener::bind(agent.handle.socket()).unwrap());
@@ -275,7 +273,7 @@ async fn a_folder_path_that_is_too_long_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let long = folder.path().join("x".repeat(120));
     let signer = Running::start(Answer::Yes).signer.clone();
-    let error = Agent::serve(&long, Content::default(), signer, Box::new(|_| {})).unwrap_err();
+    let error = Agent::start(&long, &[], &[], signer, |_| {}).unwrap_err();
     assert!(
         error.to_string().starts_with("cannot listen on `"),
         "{error}"
@@ -572,18 +570,12 @@ async fn a_message_of_no_or_of_too_great_length_ends_the_connection() {
 #[tokio::test]
 async fn what_is_stored_later_is_offered_later() {
     let agent = Running::start(Answer::Yes);
-    let folder = tempfile::tempdir().unwrap();
-    let sealing = crate::secret::SecretKey::new(&mut [7; 32]);
-    let home = crate::store::Home::below(folder.path());
-    let (wallet, _) = crate::store::WalletStore::open(&home, "xpub", &sealing).unwrap();
-    let mut store = SshStore::open(&wallet).unwrap();
-    for seed in [5, 6] {
+    let keys = [5, 6].map(|seed| {
         let identity = format!("root@node{seed}").parse().unwrap();
-        let key = SshKey::new(identity, Curve::Ed25519, public(seed)).unwrap();
-        store.add(key).unwrap();
-    }
+        SshKey::new(identity, Curve::Ed25519, public(seed)).unwrap()
+    });
     let mut client = agent.connect().await;
-    agent.handle.refresh(&store);
+    agent.handle.offer(&keys, &[]);
     match client.ask(&[11]).await {
         Response::IdentitiesAnswer(identities) => assert_eq!(identities.len(), 2),
         other => panic!("{other:?}"),
