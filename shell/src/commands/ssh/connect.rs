@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bcm_cluster::{
-    ClientEnv, Connection, Destination, FirstContact, HostKey, HostKeyFingerprint, HostKind,
-    KnownHosts, PinnedHost, RemoteCommand, scan,
+    ClientEnv, Connection, Destination, FirstContact, HostKey, HostKeyFingerprint, KnownHosts,
+    PinnedHost, RemoteCommand, scan,
 };
 use bcm_keystore::identity::Curve;
 use bcm_keystore::ssh::{SshIdentity, SshKey, SshStore};
@@ -81,16 +81,6 @@ impl Login {
         let known = KnownHosts::new(store.hosts());
         if let (Some(host), None) = (known.find(&self.destination), self.fingerprint) {
             return Ok(host);
-        }
-        if self.destination.kind() == HostKind::Onion {
-            return Err(Report::text(
-                Kind::Failed,
-                format!(
-                    "`{}` is an onion service, which bcm cannot reach yet",
-                    self.destination
-                ),
-            )
-            .with_note("its name was asked of nobody"));
         }
         let offered = scan(&self.destination, PATIENCE, env).await?;
         let host = known.pin(&self.destination, &offered, self.fingerprint, |key| {
