@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bcm_keystore::{Chain, Device, DeviceError, Session, Unlocked};
 use tempfile::TempDir;
-use tokio::sync::{MutexGuard, oneshot};
+use tokio::sync::{MutexGuard, Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::report::{Kind, Report};
@@ -23,40 +23,81 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// When the session was last used, by a command or by a request of the agent.
 #[derive(Debug)]
-pub struct Activity(Mutex<(Instant, usize)>);
+pub struct Activity {
+    times: Mutex<Times>,
+    limit_changed: Notify,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    last: Instant,
+    /// Commands that run now.
+    running: usize,
+    /// How long without use is too long.
+    limit: Option<Duration>,
+}
 
 impl Activity {
     /// Notes that it is used now.
     pub fn touch(&self) {
-        lock(&self.0).0 = Instant::now();
+        lock(&self.times).last = Instant::now();
+    }
+
+    /// Sets after how long without use the session locks, counted from now.
+    pub fn set_limit(&self, limit: Option<Duration>) {
+        self.touch();
+        lock(&self.times).limit = limit;
+        self.limit_changed.notify_one();
     }
 
     /// Notes that it is in use until the guard is dropped.
     fn busy(&self) -> Busy<'_> {
-        lock(&self.0).1 += 1;
+        lock(&self.times).running += 1;
         Busy(self)
     }
 
-    /// Resolves when it was not in use for `limit`.
-    async fn idle(&self, limit: Duration) {
+    /// Resolves to the limit when it was not in use for so long.
+    async fn idle(&self) -> Duration {
         loop {
-            let (last, busy) = *lock(&self.0);
-            let left = if busy > 0 {
-                limit
-            } else {
-                limit.saturating_sub(last.elapsed())
+            let state = *lock(&self.times);
+            let Some(limit) = state.limit else {
+                self.limit_changed.notified().await;
+                continue;
+            };
+            let left = match state.running {
+                0 => limit.saturating_sub(state.last.elapsed()),
+                _ => limit,
             };
             if left.is_zero() {
-                return;
+                return limit;
             }
-            tokio::time::sleep(left).await;
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                () = self.limit_changed.notified() => {}
+            }
         }
     }
 }
 
 impl Default for Activity {
     fn default() -> Self {
-        Self(Mutex::new((Instant::now(), 0)))
+        Self {
+            times: Mutex::new(Times {
+                last: Instant::now(),
+                running: 0,
+                limit: None,
+            }),
+            limit_changed: Notify::new(),
+        }
+    }
+}
+
+struct Busy<'a>(&'a Activity);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.times).running -= 1;
+        self.0.touch();
     }
 }
 
@@ -69,15 +110,6 @@ impl Drop for Lent<'_> {
         self.0.lent.store(false, Ordering::Release);
         // a child that was killed left it as it was
         ui::tty::restore();
-    }
-}
-
-struct Busy<'a>(&'a Activity);
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        let mut state = lock(&self.0.0);
-        *state = (Instant::now(), state.1 - 1);
     }
 }
 
@@ -314,8 +346,8 @@ impl Keeper {
             cluster: None,
             simulated: info.simulated,
         });
-        self.activity.touch();
-        let watcher = tokio::spawn(watch(self.clone(), session.device().clone(), idle));
+        self.activity.set_limit(idle);
+        let watcher = tokio::spawn(watch(self.clone(), session.device().clone()));
         let mut open = Box::new(Open {
             session,
             chain,
@@ -400,19 +432,10 @@ async fn is_lost(device: &Device) -> bool {
 }
 
 /// Locks when the device is lost or nothing was asked for too long.
-async fn watch(keeper: Arc<Keeper>, device: Device, idle: Option<Duration>) {
-    let idle = async {
-        match idle {
-            Some(limit) => {
-                keeper.activity.idle(limit).await;
-                limit
-            }
-            None => std::future::pending().await,
-        }
-    };
+async fn watch(keeper: Arc<Keeper>, device: Device) {
     let reason = tokio::select! {
         error = device.lost() => Reason::Lost(error),
-        limit = idle => Reason::Idle(limit),
+        limit = keeper.activity.idle() => Reason::Idle(limit),
     };
     // in a task of its own: locking drops the handle that aborts this one
     let keeper = keeper.clone();
@@ -440,7 +463,7 @@ pub async fn serve_signals(keeper: Arc<Keeper>) {
             }
             _ = hangup.recv() => keeper.lock_because(Reason::Hangup).await,
             _ = terminate.recv() => {
-                let editing = ui::is_editing();
+                let editing = ui::stop_editing();
                 keeper.lock_because(Reason::Terminate).await;
                 if editing {
                     keeper.remove_runtime_folder();

@@ -137,6 +137,11 @@ pub fn is_editing() -> bool {
     EDITING.load(Ordering::Acquire)
 }
 
+/// Writes past the line editor from now on, because the program ends; tells whether it was reading.
+pub fn stop_editing() -> bool {
+    EDITING.swap(false, Ordering::AcqRel)
+}
+
 /// Locks what no panic can leave half done.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex

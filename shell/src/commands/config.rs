@@ -1,6 +1,5 @@
 //! `config`: read and change `config.toml`.
 
-use bcm_keystore::Chain;
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -118,7 +117,7 @@ fn set(app: &mut App, pairs: &[String]) -> Result<(), Report> {
             .map_err(|report| report.with_note("nothing was changed"))?;
     }
     config.set(&pairs)?;
-    follow(app, config.chain());
+    follow(app, &config);
     Ok(())
 }
 
@@ -134,17 +133,18 @@ fn unset(app: &mut App, key: Key) -> Result<(), Report> {
     if !Config::unset(&app.paths.home.config, key)? {
         ui::say(&format!("`{}` was not set", key.name()));
     }
-    if key == Key::Chain {
-        follow(app, None);
+    if let Ok(config) = app.config() {
+        follow(app, &config);
     }
     Ok(())
 }
 
-/// Takes the open session along to the chain that is configured now.
-fn follow(app: &App, configured: Option<Chain>) {
-    if let Some(status) = app.keeper.status()
-        && let Ok(chain) = chain_for(configured, status.simulated)
-    {
-        app.runtime().block_on(app.keeper.set_chain(chain));
+/// Takes the open session along to what is configured now.
+fn follow(app: &App, config: &Config) {
+    if let Some(status) = app.keeper.status() {
+        if let Ok(chain) = chain_for(config.chain(), status.simulated) {
+            app.runtime().block_on(app.keeper.set_chain(chain));
+        }
+        app.keeper.activity().set_limit(config.idle());
     }
 }
