@@ -101,6 +101,24 @@ pub enum AgentEvent {
     },
 }
 
+impl fmt::Display for AgentEvent {
+    /// Says it in one line of printable ASCII.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signed { purpose, .. } => write!(f, "signed: {}", purpose.summary()),
+            Self::Failed { purpose, error, .. } => {
+                write!(f, "not signed: {}: {error}", purpose.summary())
+            }
+            Self::Abandoned { purpose, .. } => {
+                write!(f, "not signed: {}: the client went away", purpose.summary())
+            }
+            Self::Refused(refusal) => write!(f, "not signed: {refusal}"),
+            Self::Malformed => f.write_str("a client that sent no agent message was cut off"),
+            Self::Stranger { uid } => write!(f, "a process of user {uid} was turned away"),
+        }
+    }
+}
+
 /// Starts agents.
 #[derive(Debug)]
 pub struct Agent;

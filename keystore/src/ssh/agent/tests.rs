@@ -111,7 +111,7 @@ impl Running {
 
     fn events(&self) -> Vec<String> {
         let events = self.events.lock().unwrap();
-        events.iter().map(describe).collect()
+        events.iter().map(ToString::to_string).collect()
     }
 
     /// Runs a program of OpenSSH on the agent, with nothing else in its environment.
@@ -127,19 +127,6 @@ impl Running {
         tokio::task::spawn_blocking(move || command.output().unwrap())
             .await
             .unwrap()
-    }
-}
-
-fn describe(event: &AgentEvent) -> String {
-    match event {
-        AgentEvent::Signed { purpose, .. } => format!("signed: {}", purpose.summary()),
-        AgentEvent::Failed { purpose, error, .. } => {
-            format!("failed: {}: {error}", purpose.summary())
-        }
-        AgentEvent::Abandoned { purpose, .. } => format!("abandoned: {}", purpose.summary()),
-        AgentEvent::Refused(error) => format!("refused: {error}"),
-        AgentEvent::Malformed => "malformed".to_owned(),
-        AgentEvent::Stranger { uid } => format!("stranger: {uid}"),
     }
 }
 
@@ -429,7 +416,8 @@ async fn a_forwarded_agent_shows_and_signs_nothing() {
     assert_eq!(client.ask(&[11]).await, Response::IdentitiesAnswer(vec![]));
     let response = client.sign(public(1), login(b"next", Some(3))).await;
     assert_eq!(response, Response::Failure);
-    let reason = "refused: the agent was forwarded to another host, which may not ask it to sign";
+    let reason =
+        "not signed: the agent was forwarded to another host, which may not ask it to sign";
     assert_eq!(agent.events(), [reason]);
 }
 
@@ -452,7 +440,7 @@ async fn a_binding_that_is_not_proven_spoils_the_connection() {
         assert_eq!(client.bind(2, b"session", false).await, Response::Failure);
         let response = client.sign(public(1), login(b"session", Some(2))).await;
         assert_eq!(response, Response::Failure);
-        let reason = "refused: the client did not prove which host it is connected to";
+        let reason = "not signed: the client did not prove which host it is connected to";
         assert_eq!(agent.events(), [reason]);
     }
     let agent = Running::start(Answer::Yes);
@@ -482,11 +470,11 @@ async fn a_declined_or_locked_device_fails_the_request_and_nothing_else() {
     for (answer, reason) in [
         (
             Answer::No,
-            "failed: log in as root at node1: declined on the device",
+            "not signed: log in as root at node1: declined on the device",
         ),
         (
             Answer::Locked,
-            "failed: log in as root at node1: the session is locked",
+            "not signed: log in as root at node1: the session is locked",
         ),
     ] {
         let agent = Running::start(answer);
@@ -527,7 +515,10 @@ async fn a_client_that_goes_away_gives_up_its_turn() {
     waiting.send(&sign_request(public(1), data.clone())).await;
     drop(gone);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(agent.events(), ["abandoned: log in as root at node1"]);
+    assert_eq!(
+        agent.events(),
+        ["not signed: log in as root at node1: the client went away"]
+    );
     person.notify_one();
     assert!(verifies(&waiting.answer().await, &data));
 }
@@ -554,7 +545,10 @@ async fn a_message_of_no_or_of_too_great_length_ends_the_connection() {
         client.0.write_all(&length.to_be_bytes()).await.unwrap();
         assert_eq!(client.answer().await, Response::Failure);
         assert_eq!(client.0.read(&mut [0]).await.unwrap(), 0);
-        assert_eq!(agent.events(), ["malformed"]);
+        assert_eq!(
+            agent.events(),
+            ["a client that sent no agent message was cut off"]
+        );
     }
     let agent = Running::start(Answer::Yes);
     let mut client = agent.connect().await;
