@@ -64,7 +64,11 @@ fn a_device_lost_in_the_middle_of_a_signature_comes_back() {
     let pulled = Instant::now();
     pty.expect("error: ");
     let line = pty.expect("\n");
-    assert!(pulled.elapsed() < Duration::from_secs(2), "{:?}", pulled.elapsed());
+    assert!(
+        pulled.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        pulled.elapsed()
+    );
     assert!(line.contains(&device), "{line}");
     let until_prompt = pty.expect(LOCKED);
     assert!(!until_prompt.contains("error: "), "{until_prompt}");
@@ -82,7 +86,11 @@ fn a_device_lost_in_the_middle_of_a_signature_comes_back() {
     pty.expect(OPEN);
     let socket = agent_socket(&mut pty);
     let signed = sign_a_file(&env, &key, &socket).wait_with_output().unwrap();
-    assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
+    assert!(
+        signed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&signed.stderr)
+    );
     pty.line("exit");
     assert_eq!(pty.end().1, 0);
 }
@@ -103,7 +111,11 @@ fn a_device_lost_in_a_single_command_is_one_line_and_exit_code_3() {
     simulator.pull_the_plug();
     let pulled = Instant::now();
     let output = running.wait();
-    assert!(pulled.elapsed() < Duration::from_secs(4), "{:?}", pulled.elapsed());
+    assert!(
+        pulled.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        pulled.elapsed()
+    );
     assert_eq!(output.code(), 3, "{output}");
     assert_eq!(output.stderr.matches("error: ").count(), 1, "{output}");
 }
@@ -116,7 +128,11 @@ fn of_two_programs_on_one_device_the_loser_gets_one_line() {
     let mut winner = open_shell(&env, &device);
 
     // Who comes second is refused, and the first goes on.
-    let output = env.bcm(["info"]).device(&device).passphrase(PASSPHRASE).run();
+    let output = env
+        .bcm(["info"])
+        .device(&device)
+        .passphrase(PASSPHRASE)
+        .run();
     output.failure(3);
     assert_eq!(output.stderr.matches("error: ").count(), 1, "{output}");
     assert!(output.hint().unwrap().contains("--take-over"), "{output}");

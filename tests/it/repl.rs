@@ -84,7 +84,9 @@ fn control_c_cancels_what_the_device_waits_for_and_leaves_the_shell_usable() {
     pty.expect(OPEN);
     let fingerprint = sshd.fingerprint();
     let destination = sshd.destination();
-    pty.line(&format!("ssh connect {destination} --fingerprint {fingerprint} -- true"));
+    pty.line(&format!(
+        "ssh connect {destination} --fingerprint {fingerprint} -- true"
+    ));
     pty.expect("confirm");
     pty.control('c');
     pty.expect(OPEN);
@@ -108,7 +110,8 @@ fn a_denied_confirmation_ends_ssh_and_leaves_the_shell_usable() {
     sshd.authorize(&format!("ssh-ed25519 {key}"));
     pty.expect(OPEN);
     let fingerprint = sshd.fingerprint();
-    let connect = format!("ssh connect {destination} --fingerprint {fingerprint} -- echo in-$((6*7))");
+    let connect =
+        format!("ssh connect {destination} --fingerprint {fingerprint} -- echo in-$((6*7))");
     simulator.type_line("n");
     pty.line(&connect);
     let said = pty.expect("SIMULATED ");
@@ -148,7 +151,10 @@ fn words_are_completed() {
 fn one_grammar_serves_the_prompt_and_the_command_line() {
     let env = TestEnv::new();
     let simulator = Simulator::start(&env);
-    let script = env.write("script", "# a comment\n\nssh newkey 'alice@node-1'\nssh list\n");
+    let script = env.write(
+        "script",
+        "# a comment\n\nssh newkey 'alice@node-1'\nssh list\n",
+    );
     let by_script = env
         .bcm([])
         .flag("--script")
