@@ -8,7 +8,7 @@ use bcm_tests::{PASSPHRASE, Pty, Simulator, TestEnv};
 
 use crate::support::new_key;
 
-const LOCKED: &str = "bcm (locked)> ";
+const LOCKED: &str = "bcm (locked)";
 const OPEN: &str = "> ";
 
 /// Unlocks at the prompt, with the passphrase typed on the device.
@@ -51,14 +51,14 @@ fn a_device_lost_in_the_middle_of_a_signature_comes_back() {
     let port = simulator.udp_port();
     simulator.pull_the_plug();
 
-    let mut simulator = Simulator::start_on(&env, port, ["--confirm", "ask"]);
-    simulator.type_line("y");
+    let mut simulator = Simulator::on_terminal(&env, port);
     let device = simulator.udp();
     let mut pty = open_shell(&env, &device);
     let socket = agent_socket(&mut pty);
     let signer = sign_a_file(&env, &key, &socket);
-    // The person is told what the device waits for, and has not decided yet.
-    pty.expect("alice@node-1");
+    // The person is told what the device waits for, sees it there, and has not decided yet.
+    pty.expect("confirm on the Trezor");
+    simulator.screen().expect("confirm?");
 
     simulator.pull_the_plug();
     let pulled = Instant::now();
@@ -80,7 +80,7 @@ fn a_device_lost_in_the_middle_of_a_signature_comes_back() {
     pty.expect("unlock");
     pty.expect(LOCKED);
 
-    let _simulator = Simulator::start_on(&env, port, ["--confirm", "auto"]);
+    let _simulator = Simulator::start_on(&env, port);
     pty.line("unlock");
     pty.expect("bcm SIMULATED ");
     pty.expect(OPEN);
@@ -98,8 +98,7 @@ fn a_device_lost_in_the_middle_of_a_signature_comes_back() {
 #[test]
 fn a_device_lost_in_a_single_command_is_one_line_and_exit_code_3() {
     let env = TestEnv::new();
-    let mut simulator = Simulator::start_with(&env, ["--confirm", "ask"]);
-    simulator.type_line("y");
+    let simulator = Simulator::start(&env);
     let running = env
         .bcm(["ssh", "agent", "--", "sleep", "60"])
         .device(&simulator.udp())

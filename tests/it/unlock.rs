@@ -70,9 +70,9 @@ fn a_mistyped_passphrase_is_a_wallet_never_seen_before() {
     let first = unlock(PASSPHRASE);
     let again = unlock(PASSPHRASE);
     let mistyped = unlock("bcm tset");
-    assert!(first.contains("not seen"), "{first}");
-    assert!(!again.contains("not seen"), "{again}");
-    assert!(mistyped.contains("not seen"), "{mistyped}");
+    assert!(first.contains("new to this computer"), "{first}");
+    assert!(!again.contains("new to this computer"), "{again}");
+    assert!(mistyped.contains("new to this computer"), "{mistyped}");
 }
 
 #[test]
@@ -94,20 +94,7 @@ fn an_empty_passphrase_is_refused_on_the_host() {
 #[test]
 fn an_empty_passphrase_is_refused_on_the_device() {
     let env = TestEnv::new();
-    let serve = [
-        "simulator",
-        "serve",
-        "--udp",
-        "127.0.0.1:0",
-        "--bridge",
-        "127.0.0.1:0",
-    ];
-    let serve = env
-        .bcm(serve)
-        .word("--passphrase-fd")
-        .word("3")
-        .secret("\n");
-    let simulator = Simulator::serve(serve);
+    let simulator = Simulator::with_typed(&env, "");
     let output = env.bcm(["info"]).device(&simulator.udp()).run();
     output.failure(3);
     assert!(
