@@ -1,1 +1,17 @@
-//! Hosts, reached over SSH with keys from the device.
+#![doc = include_str!("../README.md")]
+
+pub mod command;
+pub mod connection;
+pub mod host;
+pub mod host_key;
+pub mod scan;
+#[cfg(test)]
+mod sshd;
+
+pub use command::RemoteCommand;
+pub use connection::{ClientEnv, Connection, ConnectionError};
+pub use host::{Destination, HostKind, OnionError};
+pub use host_key::{
+    FirstContact, HostKey, HostKeyError, HostKeyFingerprint, KnownHosts, PinnedHost,
+};
+pub use scan::{ScanError, scan};

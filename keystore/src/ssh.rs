@@ -10,7 +10,7 @@ mod store;
 pub use agent::{Agent, AgentError, AgentEvent, AgentHandle, Signer};
 pub use key::{SshError, SshKey, derive, sign};
 pub use purpose::{BoundHost, MAX_VISUAL, Purpose};
-pub use request::{FileSignature, Login, RequestError, SignedData};
+pub use request::{FileSignature, Login, MAX_SIGNED, RequestError, SignedData};
 pub use store::{HostPin, SshStore, SshStoreError};
 
 pub use crate::identity::{SshIdentity, SshIdentityError};

@@ -98,6 +98,7 @@ impl Obstacle {
                 | Self::HidOnly(_)
                 | Self::Held { .. }
                 | Self::Several(_)
+                | Self::Transport(TransportError::Busy)
         )
     }
 }
@@ -179,7 +180,7 @@ fn remedy(obstacle: &Obstacle) -> Option<(u8, String)> {
                  sudo udevadm control --reload-rules && sudo udevadm trigger"
             ),
         ),
-        Obstacle::Held { .. } => (
+        Obstacle::Held { .. } | Obstacle::Transport(TransportError::Busy) => (
             4,
             "close the other program, or take the device from it with `--take-over`".to_owned(),
         ),

@@ -30,7 +30,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::key::{SshError, SshKey};
 use super::purpose::Purpose;
 use super::request::RequestError;
-use super::store::{HostPin, SshStore};
+use super::store::HostPin;
 use crate::device::Device;
 use crate::hint::Hint;
 use crate::store::create_private_dir;
@@ -101,43 +101,53 @@ pub enum AgentEvent {
     },
 }
 
+impl fmt::Display for AgentEvent {
+    /// Says it in one line of printable ASCII.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signed { purpose, .. } => write!(f, "signed: {}", purpose.summary()),
+            Self::Failed { purpose, error, .. } => {
+                write!(f, "not signed: {}: {error}", purpose.summary())
+            }
+            Self::Abandoned { purpose, .. } => {
+                write!(f, "not signed: {}: the client went away", purpose.summary())
+            }
+            Self::Refused(refusal) => write!(f, "not signed: {refusal}"),
+            Self::Malformed => f.write_str("a client that sent no agent message was cut off"),
+            Self::Stranger { uid } => write!(f, "a process of user {uid} was turned away"),
+        }
+    }
+}
+
 /// Starts agents.
 #[derive(Debug)]
 pub struct Agent;
 
 impl Agent {
-    /// Serves the keys of `store` on a socket in `folder`, until the handle is dropped.
+    /// Serves `keys` on a socket in `folder`, until the handle is dropped.
     ///
-    /// The folder is made if it is not there. `events` is called from the agent's tasks and must
-    /// not block. To be called within a tokio runtime.
+    /// `hosts` gives the names by which the device and the prompt call hosts. The folder is made if
+    /// it is not there. `events` is called from the agent's tasks and must not block. To be called
+    /// within a tokio runtime.
     ///
     /// # Errors
     ///
     /// Any [`AgentError`].
     pub fn start(
         folder: &Path,
-        store: &SshStore<'_>,
+        keys: &[SshKey],
+        hosts: &[HostPin],
         signer: Arc<dyn Signer>,
         events: impl Fn(AgentEvent) + Send + Sync + 'static,
-    ) -> Result<AgentHandle, AgentError> {
-        let content = Content::of(store.keys(), store.hosts());
-        Self::serve(folder, content, signer, Box::new(events))
-    }
-
-    fn serve(
-        folder: &Path,
-        content: Content,
-        signer: Arc<dyn Signer>,
-        events: Box<dyn Fn(AgentEvent) + Send + Sync>,
     ) -> Result<AgentHandle, AgentError> {
         let socket = folder.join(SOCKET);
         let listener = listen(folder, &socket)?;
         let inode = std::fs::symlink_metadata(&socket).map_or(0, |metadata| metadata.ino());
         let shared = Arc::new(Shared {
-            content: RwLock::new(content),
+            content: RwLock::new(Content::of(keys, hosts)),
             signer,
             turn: Mutex::new(()),
-            events,
+            events: Box::new(events),
         });
         let task = tokio::spawn(accept(listener, shared.clone()));
         Ok(AgentHandle {
@@ -164,9 +174,9 @@ impl AgentHandle {
         &self.socket
     }
 
-    /// Offers what is in `store` from now on.
-    pub fn refresh(&self, store: &SshStore<'_>) {
-        let content = Content::of(store.keys(), store.hosts());
+    /// Offers these keys and knows these hosts by name from now on.
+    pub fn offer(&self, keys: &[SshKey], hosts: &[HostPin]) {
+        let content = Content::of(keys, hosts);
         let current = self.shared.content.write();
         *current.unwrap_or_else(PoisonError::into_inner) = content;
     }

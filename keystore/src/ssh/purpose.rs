@@ -68,7 +68,7 @@ impl Purpose {
                 "bcm v1 sshsig {} {} {}",
                 cut(&file.namespace, MAX_NAME),
                 file.hash,
-                hex::encode(file.digest.get(..8).unwrap_or(&file.digest)),
+                start(&file.digest),
             ),
         }
     }
@@ -97,7 +97,7 @@ impl Purpose {
                 "sign for {} the {} {}",
                 cut(&file.namespace, MAX_NAME),
                 file.hash,
-                hex::encode(&file.digest),
+                start(&file.digest),
             ),
         }
     }
@@ -109,6 +109,11 @@ impl Purpose {
             BoundHost::Unbound => "unknown host".to_owned(),
         }
     }
+}
+
+/// Returns the first 8 bytes of a digest, which the device and the terminal both show.
+fn start(digest: &[u8]) -> String {
+    hex::encode(digest.get(..8).unwrap_or(digest))
 }
 
 fn cut(text: &str, most: usize) -> String {
@@ -130,12 +135,12 @@ mod tests {
     use crate::ssh::request::{FileSignature, Login};
 
     fn login(user: &str) -> SignedData {
-        SignedData::Login(Login {
+        SignedData::Login(Box::new(Login {
             session_id: vec![1],
             user: user.to_owned(),
             key: KeyData::from(Ed25519PublicKey([7; 32])),
             host_key: None,
-        })
+        }))
     }
 
     #[test]

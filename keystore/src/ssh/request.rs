@@ -18,11 +18,14 @@ const SSHSIG: &[u8] = b"SSHSIG";
 /// Longest text that is taken from a request; login names and namespaces are far shorter.
 const MAX_TEXT: usize = 256;
 
+/// Most bytes that the device is asked to sign; a login at a host with the longest RSA key fits.
+pub const MAX_SIGNED: usize = 4096;
+
 /// Data that an SSH user key may sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignedData {
     /// A login.
-    Login(Login),
+    Login(Box<Login>),
     /// A file, a git commit.
     File(FileSignature),
 }
@@ -61,6 +64,9 @@ pub enum RequestError {
     /// It is not a login, nor a file signature.
     #[error("the data is neither a login nor a file signature")]
     Unknown,
+    /// It is longer than [`MAX_SIGNED`].
+    #[error("{0} bytes are too many to sign, {MAX_SIGNED} at most")]
+    TooLong(usize),
     /// It begins like a login or a file signature and goes on as something else.
     #[error("the {0} is malformed")]
     Malformed(&'static str),
@@ -105,8 +111,11 @@ impl SignedData {
     ///
     /// # Errors
     ///
-    /// Fails with [`RequestError::Unknown`] or [`RequestError::Malformed`].
+    /// [`RequestError::Unknown`], [`RequestError::TooLong`] or [`RequestError::Malformed`].
     pub fn parse(data: &[u8]) -> Result<Self, RequestError> {
+        if data.len() > MAX_SIGNED {
+            return Err(RequestError::TooLong(data.len()));
+        }
         if let Some(rest) = data.strip_prefix(SSHSIG) {
             let malformed = RequestError::Malformed("file signature");
             return file_signature(rest).ok_or(malformed).map(Self::File);
@@ -118,7 +127,7 @@ impl SignedData {
         match reader.split_first() {
             Some((&USERAUTH_REQUEST, rest)) => login(session_id, rest)
                 .ok_or(RequestError::Malformed("login"))
-                .map(Self::Login),
+                .map(|login| Self::Login(Box::new(login))),
             _ => Err(RequestError::Unknown),
         }
     }

@@ -22,6 +22,13 @@ const MAX_HEX: usize = 12;
 /// Shorter than the time after which a bridge hangs up on an idle connection (Suite's: 5 s).
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 
+/// ureq-proto writes what it sends and receives, a passphrase and a shared secret among it, to the
+/// `log` crate at level TRACE. The feature `max_level_off` compiles that out, for every crate of bcm.
+const _: () = assert!(
+    matches!(log::STATIC_MAX_LEVEL, log::LevelFilter::Off),
+    "the crate `log` needs its feature `max_level_off`"
+);
+
 /// How long an answer may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Patience {

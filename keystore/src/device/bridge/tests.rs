@@ -329,6 +329,28 @@ fn an_error_never_repeats_what_the_bridge_was_sent() {
 }
 
 #[test]
+fn nothing_that_passes_reaches_a_logger() {
+    static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    struct Sink;
+    impl log::Log for Sink {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            LOGGED.lock().unwrap().push(record.args().to_string());
+        }
+        fn flush(&self) {}
+    }
+    log::set_logger(&Sink).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let bridge = FakeBridge::healthy(|_, _| ok("000200000000"));
+    let mut transport = bridge.open();
+    assert_eq!(ask(&mut transport).unwrap().kind(), 2);
+    let logged = LOGGED.lock().unwrap().clone();
+    assert_eq!(logged, [""; 0]);
+}
+
+#[test]
 fn a_bridge_that_ends_is_noticed_within_two_seconds() {
     let bridge = Arc::new(FakeBridge::healthy(|_, _| {
         thread::sleep(LONG);

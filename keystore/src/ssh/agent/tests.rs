@@ -90,11 +90,12 @@ impl Running {
         });
         let events = Arc::new(StdMutex::new(Vec::new()));
         let seen = events.clone();
-        let handle = Agent::serve(
+        let handle = Agent::start(
             &folder.path().join("run"),
-            Content::of(&[key], &[pin]),
+            &[key],
+            &[pin],
             signer.clone(),
-            Box::new(move |event| seen.lock().unwrap().push(event)),
+            move |event| seen.lock().unwrap().push(event),
         );
         Self {
             handle: handle.unwrap(),
@@ -110,7 +111,7 @@ impl Running {
 
     fn events(&self) -> Vec<String> {
         let events = self.events.lock().unwrap();
-        events.iter().map(describe).collect()
+        events.iter().map(ToString::to_string).collect()
     }
 
     /// Runs a program of OpenSSH on the agent, with nothing else in its environment.
@@ -126,19 +127,6 @@ impl Running {
         tokio::task::spawn_blocking(move || command.output().unwrap())
             .await
             .unwrap()
-    }
-}
-
-fn describe(event: &AgentEvent) -> String {
-    match event {
-        AgentEvent::Signed { purpose, .. } => format!("signed: {}", purpose.summary()),
-        AgentEvent::Failed { purpose, error, .. } => {
-            format!("failed: {}: {error}", purpose.summary())
-        }
-        AgentEvent::Abandoned { purpose, .. } => format!("abandoned: {}", purpose.summary()),
-        AgentEvent::Refused(error) => format!("refused: {error}"),
-        AgentEvent::Malformed => "malformed".to_owned(),
-        AgentEvent::Stranger { uid } => format!("stranger: {uid}"),
     }
 }
 
@@ -253,10 +241,7 @@ async fn the_socket_is_for_its_owner_and_goes_with_the_agent() {
 async fn a_socket_left_behind_is_replaced_and_a_live_one_is_not() {
     let agent = Running::start(Answer::Yes);
     let folder = agent.handle.socket().parent().unwrap();
-    let again = || {
-        let events = Box::new(|_| {});
-        Agent::serve(folder, Content::default(), agent.signer.clone(), events)
-    };
+    let again = || Agent::start(folder, &[], &[], agent.signer.clone(), |_| {});
     assert!(matches!(again(), Err(AgentError::InUse(_))));
     std::fs::remove_file(agent.handle.socket()).unwrap();
     drop(std::os::unix::net::UnixListener::bind(agent.handle.socket()).unwrap());
@@ -275,7 +260,7 @@ async fn a_folder_path_that_is_too_long_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let long = folder.path().join("x".repeat(120));
     let signer = Running::start(Answer::Yes).signer.clone();
-    let error = Agent::serve(&long, Content::default(), signer, Box::new(|_| {})).unwrap_err();
+    let error = Agent::start(&long, &[], &[], signer, |_| {}).unwrap_err();
     assert!(
         error.to_string().starts_with("cannot listen on `"),
         "{error}"
@@ -431,7 +416,8 @@ async fn a_forwarded_agent_shows_and_signs_nothing() {
     assert_eq!(client.ask(&[11]).await, Response::IdentitiesAnswer(vec![]));
     let response = client.sign(public(1), login(b"next", Some(3))).await;
     assert_eq!(response, Response::Failure);
-    let reason = "refused: the agent was forwarded to another host, which may not ask it to sign";
+    let reason =
+        "not signed: the agent was forwarded to another host, which may not ask it to sign";
     assert_eq!(agent.events(), [reason]);
 }
 
@@ -454,7 +440,7 @@ async fn a_binding_that_is_not_proven_spoils_the_connection() {
         assert_eq!(client.bind(2, b"session", false).await, Response::Failure);
         let response = client.sign(public(1), login(b"session", Some(2))).await;
         assert_eq!(response, Response::Failure);
-        let reason = "refused: the client did not prove which host it is connected to";
+        let reason = "not signed: the client did not prove which host it is connected to";
         assert_eq!(agent.events(), [reason]);
     }
     let agent = Running::start(Answer::Yes);
@@ -484,11 +470,11 @@ async fn a_declined_or_locked_device_fails_the_request_and_nothing_else() {
     for (answer, reason) in [
         (
             Answer::No,
-            "failed: log in as root at node1: declined on the device",
+            "not signed: log in as root at node1: declined on the device",
         ),
         (
             Answer::Locked,
-            "failed: log in as root at node1: the session is locked",
+            "not signed: log in as root at node1: the session is locked",
         ),
     ] {
         let agent = Running::start(answer);
@@ -529,7 +515,10 @@ async fn a_client_that_goes_away_gives_up_its_turn() {
     waiting.send(&sign_request(public(1), data.clone())).await;
     drop(gone);
     tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(agent.events(), ["abandoned: log in as root at node1"]);
+    assert_eq!(
+        agent.events(),
+        ["not signed: log in as root at node1: the client went away"]
+    );
     person.notify_one();
     assert!(verifies(&waiting.answer().await, &data));
 }
@@ -556,7 +545,10 @@ async fn a_message_of_no_or_of_too_great_length_ends_the_connection() {
         client.0.write_all(&length.to_be_bytes()).await.unwrap();
         assert_eq!(client.answer().await, Response::Failure);
         assert_eq!(client.0.read(&mut [0]).await.unwrap(), 0);
-        assert_eq!(agent.events(), ["malformed"]);
+        assert_eq!(
+            agent.events(),
+            ["a client that sent no agent message was cut off"]
+        );
     }
     let agent = Running::start(Answer::Yes);
     let mut client = agent.connect().await;
@@ -572,18 +564,12 @@ async fn a_message_of_no_or_of_too_great_length_ends_the_connection() {
 #[tokio::test]
 async fn what_is_stored_later_is_offered_later() {
     let agent = Running::start(Answer::Yes);
-    let folder = tempfile::tempdir().unwrap();
-    let sealing = crate::secret::SecretKey::new(&mut [7; 32]);
-    let home = crate::store::Home::below(folder.path());
-    let (wallet, _) = crate::store::WalletStore::open(&home, "xpub", &sealing).unwrap();
-    let mut store = SshStore::open(&wallet).unwrap();
-    for seed in [5, 6] {
+    let keys = [5, 6].map(|seed| {
         let identity = format!("root@node{seed}").parse().unwrap();
-        let key = SshKey::new(identity, Curve::Ed25519, public(seed)).unwrap();
-        store.add(key).unwrap();
-    }
+        SshKey::new(identity, Curve::Ed25519, public(seed)).unwrap()
+    });
     let mut client = agent.connect().await;
-    agent.handle.refresh(&store);
+    agent.handle.offer(&keys, &[]);
     match client.ask(&[11]).await {
         Response::IdentitiesAnswer(identities) => assert_eq!(identities.len(), 2),
         other => panic!("{other:?}"),

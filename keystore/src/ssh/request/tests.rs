@@ -60,7 +60,7 @@ fn both_methods_of_login_are_read() {
         };
         assert_eq!(
             SignedData::parse(&data).unwrap(),
-            SignedData::Login(expected)
+            SignedData::Login(Box::new(expected))
         );
     }
 }
@@ -119,6 +119,15 @@ fn what_only_looks_like_a_file_signature_is_malformed() {
         let error = SignedData::parse(&data).unwrap_err();
         assert_eq!(error.to_string(), "the file signature is malformed");
     }
+}
+
+#[test]
+fn more_than_a_device_should_be_sent_is_refused() {
+    let error = SignedData::parse(&[0; MAX_SIGNED + 1]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "4097 bytes are too many to sign, 4096 at most"
+    );
 }
 
 #[test]

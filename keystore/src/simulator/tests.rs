@@ -1,0 +1,5 @@
+mod behaviour;
+mod host;
+mod replay;
+mod servers;
+mod vectors;

@@ -1,0 +1,169 @@
+//! The simulated device on UDP, as the firmware's emulator serves it: 64-byte chunks, and `PINGPING`
+//! answered by `PONGPONG` whatever the device is doing.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::wire::{Event, Peer, PeerId};
+use crate::device::codec::{CHUNK, Decoder, encode_chunks};
+
+const PING: &[u8] = b"PINGPING";
+const PONG: &[u8] = b"PONGPONG";
+
+/// How long the thread sleeps before it looks whether it should end.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Hosts that are remembered at once; the one silent for longest makes room.
+const MAX_HOSTS: usize = 64;
+
+/// A listener, which ends when this is dropped.
+#[derive(Debug)]
+pub struct UdpServer {
+    address: SocketAddr,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl UdpServer {
+    pub(super) fn start(events: Sender<Event>, address: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address)?;
+        socket.set_read_timeout(Some(GLANCE))?;
+        let address = socket.local_addr()?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let listener = Listener {
+            socket: Arc::new(socket),
+            events,
+            hosts: HashMap::new(),
+        };
+        let watched = Arc::clone(&ended);
+        let thread = std::thread::Builder::new()
+            .name("simulator-udp".into())
+            .spawn(move || listener.run(&watched))?;
+        Ok(Self {
+            address,
+            ended,
+            thread: Some(thread),
+        })
+    }
+
+    /// Returns the address it listens at.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for UdpServer {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // a listener that panicked has ended too
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Host {
+    id: PeerId,
+    decoder: Decoder,
+    heard: Instant,
+}
+
+struct Listener {
+    socket: Arc<UdpSocket>,
+    events: Sender<Event>,
+    hosts: HashMap<SocketAddr, Host>,
+}
+
+impl Listener {
+    fn run(mut self, ended: &AtomicBool) {
+        let mut datagram = [0; 2 * CHUNK];
+        while !ended.load(Ordering::Relaxed) {
+            // a host that refused an answer shows up here as an error; others are still there
+            let Ok((length, from)) = self.socket.recv_from(&mut datagram) else {
+                continue;
+            };
+            if self.take(&datagram[..length], from).is_err() {
+                return;
+            }
+        }
+        for host in self.hosts.values() {
+            // a device that is gone needs no farewell
+            let _ = self.events.send(Event::Leave(host.id));
+        }
+    }
+
+    /// Takes one datagram; fails when the device is gone.
+    fn take(&mut self, datagram: &[u8], from: SocketAddr) -> Result<(), GoneError> {
+        if datagram == PING {
+            self.is_alive()?;
+            // an answer that is lost is asked for again
+            let _ = self.socket.send_to(PONG, from);
+            return Ok(());
+        }
+        let host = self.host(from)?;
+        host.heard = Instant::now();
+        // what is no chunk is dropped, as the emulator does
+        if let Ok(Some(message)) = host.decoder.push(datagram) {
+            let id = host.id;
+            self.events
+                .send(Event::Message(id, message))
+                .map_err(|_| GoneError)?;
+        }
+        Ok(())
+    }
+
+    fn is_alive(&self) -> Result<(), GoneError> {
+        let nobody = Event::Leave(PeerId::fresh());
+        self.events.send(nobody).map_err(|_| GoneError)
+    }
+
+    fn host(&mut self, from: SocketAddr) -> Result<&mut Host, GoneError> {
+        if !self.hosts.contains_key(&from) {
+            self.make_room()?;
+            let id = PeerId::fresh();
+            let socket = Arc::clone(&self.socket);
+            let reply = Box::new(move |message: &_| {
+                // an answer longer than a message may be is never made; one that is lost is lost
+                for chunk in encode_chunks(message)
+                    .iter()
+                    .flat_map(|chunks| chunks.iter())
+                {
+                    let _ = socket.send_to(chunk, from);
+                }
+            });
+            let name = format!("udp:{from}");
+            let join = Event::Join(id, Peer { name, reply });
+            self.events.send(join).map_err(|_| GoneError)?;
+            let host = Host {
+                id,
+                decoder: Decoder::new(),
+                heard: Instant::now(),
+            };
+            self.hosts.insert(from, host);
+        }
+        Ok(self.hosts.get_mut(&from).expect("it was just inserted"))
+    }
+
+    fn make_room(&mut self) -> Result<(), GoneError> {
+        if self.hosts.len() < MAX_HOSTS {
+            return Ok(());
+        }
+        let oldest = self.hosts.iter().min_by_key(|(_, host)| host.heard);
+        if let Some((&address, host)) = oldest {
+            self.events
+                .send(Event::Leave(host.id))
+                .map_err(|_| GoneError)?;
+            self.hosts.remove(&address);
+        }
+        Ok(())
+    }
+}
+
+/// The device is switched off.
+struct GoneError;
