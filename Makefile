@@ -8,7 +8,7 @@ BCM = $${CARGO_TARGET_DIR:-target}/debug/bcm
 .PHONY: run test check fmt clippy deny doc bench install help
 
 run: ## build, then open the shell on the embedded simulator (without a terminal: play the demo)
-	@.ci/need run
+	@if [ -t 0 ] && [ -t 1 ]; then .ci/need build; else .ci/need demo; fi
 	$(CARGO) build --locked --package bcm-shell
 	@if [ -t 0 ] && [ -t 1 ]; then \
 	    exec $(BCM) --device simulator; \

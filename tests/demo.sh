@@ -20,7 +20,7 @@ export BCM_HOME="$dir/state" HOME="$dir" XDG_RUNTIME_DIR="$dir"
 show() {
     echo
     echo "\$ bcm $*"
-    echo "demo passphrase" | "$bcm" --device simulator --passphrase-fd 0 "$@"
+    echo "demo passphrase" | "$bcm" --device simulator --simulator-confirm auto --passphrase-fd 0 "$@"
 }
 
 # A port that nobody uses, and a server on it that lets one key in.

@@ -57,7 +57,10 @@ fn a_unicode_user_is_written_in_ascii_as_trezor_agent_does() {
         .device(&simulator.udp())
         .passphrase(PASSPHRASE)
         .run();
-    assert!(output.success().contains("<ssh://jurgen@node-1|ed25519>"), "{output}");
+    assert!(
+        output.success().contains("<ssh://jurgen@node-1|ed25519>"),
+        "{output}"
+    );
 }
 
 #[test]
@@ -86,7 +89,12 @@ fn unknown_words_are_usage_errors() {
 #[test]
 fn no_flag_and_no_variable_takes_a_secret() {
     let env = TestEnv::new();
-    for flag in ["--passphrase", "--passphrase=x", "--pin=1", "--mnemonic=all"] {
+    for flag in [
+        "--passphrase",
+        "--passphrase=x",
+        "--pin=1",
+        "--mnemonic=all",
+    ] {
         env.bcm(["info"]).flag(flag).run().failure(2);
     }
     let output = env
@@ -103,7 +111,10 @@ fn no_flag_and_no_variable_takes_a_secret() {
 #[test]
 fn a_script_stops_at_the_first_failure_and_names_the_line() {
     let env = TestEnv::new();
-    let script = env.write("script", "config set chain=regtest\nnonsense\nconfig set chain=signet\n");
+    let script = env.write(
+        "script",
+        "config set chain=regtest\nnonsense\nconfig set chain=signet\n",
+    );
     let output = env
         .bcm([])
         .flag("--script")

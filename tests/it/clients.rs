@@ -35,7 +35,8 @@ fn trezor_agent_prints_the_line_that_bcm_prints() {
     let simulator = Simulator::start(&env);
     for curve in ["ed25519", "nist256p1"] {
         for identity in ["satoshi@bitcoin.org", "bcm@node1.lan:2222"] {
-            let theirs = run(client(&env, &simulator, "trezor-agent").args(["-e", curve, identity]));
+            let theirs =
+                run(client(&env, &simulator, "trezor-agent").args(["-e", curve, identity]));
             let ours = new_key(&env, &simulator, identity, curve);
             assert_eq!(ours, theirs.trim_end());
         }
@@ -51,7 +52,9 @@ fn trezorctl_finds_the_key_of_a_bcm_identity() {
     let ours = hex::encode(key.key_data().ed25519().unwrap().0);
     let path = "m/13h/1920927371h/533775077h/1113902379h/2013960660h";
     let words = ["get-public-node", "-e", "ed25519", "-n", path];
-    let theirs = run(client(&env, &simulator, "trezorctl").args(["--json", "btc"]).args(words));
+    let theirs = run(client(&env, &simulator, "trezorctl")
+        .args(["--json", "btc"])
+        .args(words));
     assert!(theirs.contains(&format!("00{ours}")), "{ours}\n{theirs}");
 }
 
@@ -69,7 +72,10 @@ fn trezorctl_sees_the_features_that_bcm_sees() {
     assert!(theirs.contains("label: my bcm"), "{theirs}");
     let version: Vec<_> = ours["version"].as_str().unwrap().split('.').collect();
     for (part, number) in ["major", "minor", "patch"].iter().zip(version) {
-        assert!(theirs.contains(&format!("{part}_version: {number}")), "{theirs}");
+        assert!(
+            theirs.contains(&format!("{part}_version: {number}")),
+            "{theirs}"
+        );
     }
 }
 
@@ -88,7 +94,15 @@ fn hwi_enumerates_the_wallet_that_bcm_opens() {
     let simulator = Simulator::start(&env);
     let port = simulator.udp_port().to_string();
     let mut hwi = client(&env, &simulator, "python");
-    hwi.args(["-c", HWI, &port, "--emulators", "-p", PASSPHRASE, "enumerate"]);
+    hwi.args([
+        "-c",
+        HWI,
+        &port,
+        "--emulators",
+        "-p",
+        PASSPHRASE,
+        "enumerate",
+    ]);
     let found: Value = serde_json::from_str(&run(&mut hwi)).unwrap();
     let trezor = found
         .as_array()

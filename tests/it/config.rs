@@ -23,14 +23,20 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
     let env = TestEnv::new();
     let output = config(&env, &["set", "chian=regtest"]);
     let stderr = output.failure(2);
-    assert!(stderr.contains("`chian`") && stderr.contains("`chain`"), "{stderr}");
+    assert!(
+        stderr.contains("`chian`") && stderr.contains("`chain`"),
+        "{stderr}"
+    );
     assert!(!env.state().join("config.toml").exists());
 
     env.write("state/config.toml", "chian = \"regtest\"\n");
     let output = env.bcm(["config", "list"]).run();
     output.failure(1);
     let stderr = &output.stderr;
-    assert!(stderr.contains("chian") && stderr.contains("config.toml"), "{output}");
+    assert!(
+        stderr.contains("chian") && stderr.contains("config.toml"),
+        "{output}"
+    );
 }
 
 #[test]
@@ -59,7 +65,10 @@ fn a_value_that_is_no_chain_is_refused_with_those_there_are() {
     let env = TestEnv::new();
     let output = config(&env, &["set", "chain=testnet"]);
     let stderr = output.failure(2);
-    assert!(stderr.contains("testnet4") && stderr.contains("regtest"), "{stderr}");
+    assert!(
+        stderr.contains("testnet4") && stderr.contains("regtest"),
+        "{stderr}"
+    );
 }
 
 #[test]

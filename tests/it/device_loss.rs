@@ -8,7 +8,7 @@ use bcm_tests::{PASSPHRASE, Pty, Simulator, TestEnv};
 
 use crate::support::new_key;
 
-const LOCKED: &str = "bcm (locked)> ";
+const LOCKED: &str = "bcm (locked)";
 const OPEN: &str = "> ";
 
 /// Unlocks at the prompt, with the passphrase typed on the device.
@@ -51,20 +51,24 @@ fn a_device_lost_in_the_middle_of_a_signature_comes_back() {
     let port = simulator.udp_port();
     simulator.pull_the_plug();
 
-    let mut simulator = Simulator::start_on(&env, port, ["--confirm", "ask"]);
-    simulator.type_line("y");
+    let mut simulator = Simulator::on_terminal(&env, port);
     let device = simulator.udp();
     let mut pty = open_shell(&env, &device);
     let socket = agent_socket(&mut pty);
     let signer = sign_a_file(&env, &key, &socket);
-    // The person is told what the device waits for, and has not decided yet.
-    pty.expect("alice@node-1");
+    // The person is told what the device waits for, sees it there, and has not decided yet.
+    pty.expect("confirm on the Trezor");
+    simulator.screen().expect("confirm?");
 
     simulator.pull_the_plug();
     let pulled = Instant::now();
     pty.expect("error: ");
     let line = pty.expect("\n");
-    assert!(pulled.elapsed() < Duration::from_secs(2), "{:?}", pulled.elapsed());
+    assert!(
+        pulled.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        pulled.elapsed()
+    );
     assert!(line.contains(&device), "{line}");
     let until_prompt = pty.expect(LOCKED);
     assert!(!until_prompt.contains("error: "), "{until_prompt}");
@@ -76,13 +80,17 @@ fn a_device_lost_in_the_middle_of_a_signature_comes_back() {
     pty.expect("unlock");
     pty.expect(LOCKED);
 
-    let _simulator = Simulator::start_on(&env, port, ["--confirm", "auto"]);
+    let _simulator = Simulator::start_on(&env, port);
     pty.line("unlock");
     pty.expect("bcm SIMULATED ");
     pty.expect(OPEN);
     let socket = agent_socket(&mut pty);
     let signed = sign_a_file(&env, &key, &socket).wait_with_output().unwrap();
-    assert!(signed.status.success(), "{}", String::from_utf8_lossy(&signed.stderr));
+    assert!(
+        signed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&signed.stderr)
+    );
     pty.line("exit");
     assert_eq!(pty.end().1, 0);
 }
@@ -90,8 +98,7 @@ fn a_device_lost_in_the_middle_of_a_signature_comes_back() {
 #[test]
 fn a_device_lost_in_a_single_command_is_one_line_and_exit_code_3() {
     let env = TestEnv::new();
-    let mut simulator = Simulator::start_with(&env, ["--confirm", "ask"]);
-    simulator.type_line("y");
+    let simulator = Simulator::start(&env);
     let running = env
         .bcm(["ssh", "agent", "--", "sleep", "60"])
         .device(&simulator.udp())
@@ -103,7 +110,11 @@ fn a_device_lost_in_a_single_command_is_one_line_and_exit_code_3() {
     simulator.pull_the_plug();
     let pulled = Instant::now();
     let output = running.wait();
-    assert!(pulled.elapsed() < Duration::from_secs(4), "{:?}", pulled.elapsed());
+    assert!(
+        pulled.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        pulled.elapsed()
+    );
     assert_eq!(output.code(), 3, "{output}");
     assert_eq!(output.stderr.matches("error: ").count(), 1, "{output}");
 }
@@ -116,7 +127,11 @@ fn of_two_programs_on_one_device_the_loser_gets_one_line() {
     let mut winner = open_shell(&env, &device);
 
     // Who comes second is refused, and the first goes on.
-    let output = env.bcm(["info"]).device(&device).passphrase(PASSPHRASE).run();
+    let output = env
+        .bcm(["info"])
+        .device(&device)
+        .passphrase(PASSPHRASE)
+        .run();
     output.failure(3);
     assert_eq!(output.stderr.matches("error: ").count(), 1, "{output}");
     assert!(output.hint().unwrap().contains("--take-over"), "{output}");

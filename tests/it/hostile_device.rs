@@ -137,5 +137,8 @@ fn a_label_cannot_repaint_the_terminal() {
     for bad in ['\u{1b}', '\u{202e}', '\u{9b}', '\u{7}'] {
         assert!(!shown.contains(bad), "{shown:?}");
     }
-    assert!(!shown.lines().any(|line| line.starts_with("error:")), "{shown}");
+    assert!(
+        !shown.lines().any(|line| line.starts_with("error:")),
+        "{shown}"
+    );
 }

@@ -1,4 +1,8 @@
 //! One binary for all end-to-end tests.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what helps a test fails it as the test itself would"
+)]
 
 mod architecture;
 mod bad_input;

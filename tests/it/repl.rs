@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use bcm_tests::{PASSPHRASE, Pty, Simulator, Sshd, TestEnv};
 
-use crate::support::new_key;
-
-const LOCKED: &str = "bcm (locked)> ";
+const LOCKED: &str = "bcm (locked)";
 const OPEN: &str = "> ";
 
 fn open_shell(env: &TestEnv, simulator: &Simulator) -> Pty {
@@ -71,12 +69,7 @@ fn the_passphrase_typed_at_the_terminal_is_not_echoed() {
 #[test]
 fn control_c_cancels_what_the_device_waits_for_and_leaves_the_shell_usable() {
     let env = TestEnv::new();
-    let auto = Simulator::start(&env);
-    new_key(&env, &auto, "alice@node-1", "ed25519");
-    let port = auto.udp_port();
-    auto.pull_the_plug();
-    let mut simulator = Simulator::start_on(&env, port, ["--confirm", "ask"]);
-    simulator.type_line("y");
+    let mut simulator = Simulator::on_terminal(&env, 0);
     let sshd = Sshd::start(&env);
     let mut pty = open_shell(&env, &simulator);
     pty.line(&format!("ssh newkey {}", sshd.destination()));
@@ -84,8 +77,11 @@ fn control_c_cancels_what_the_device_waits_for_and_leaves_the_shell_usable() {
     pty.expect(OPEN);
     let fingerprint = sshd.fingerprint();
     let destination = sshd.destination();
-    pty.line(&format!("ssh connect {destination} --fingerprint {fingerprint} -- true"));
-    pty.expect("confirm");
+    pty.line(&format!(
+        "ssh connect {destination} --fingerprint {fingerprint} -- true"
+    ));
+    pty.expect("confirm on the Trezor");
+    simulator.screen().expect("confirm?");
     pty.control('c');
     pty.expect(OPEN);
     pty.line("config get chain");
@@ -98,8 +94,7 @@ fn control_c_cancels_what_the_device_waits_for_and_leaves_the_shell_usable() {
 fn a_denied_confirmation_ends_ssh_and_leaves_the_shell_usable() {
     let env = TestEnv::new();
     let sshd = Sshd::start(&env);
-    let mut simulator = Simulator::start_with(&env, ["--confirm", "ask"]);
-    simulator.type_line("y");
+    let mut simulator = Simulator::on_terminal(&env, 0);
     let mut pty = open_shell(&env, &simulator);
     let destination = sshd.destination();
     pty.line(&format!("ssh newkey {destination}"));
@@ -108,15 +103,18 @@ fn a_denied_confirmation_ends_ssh_and_leaves_the_shell_usable() {
     sshd.authorize(&format!("ssh-ed25519 {key}"));
     pty.expect(OPEN);
     let fingerprint = sshd.fingerprint();
-    let connect = format!("ssh connect {destination} --fingerprint {fingerprint} -- echo in-$((6*7))");
-    simulator.type_line("n");
+    let connect =
+        format!("ssh connect {destination} --fingerprint {fingerprint} -- echo in-$((6*7))");
     pty.line(&connect);
+    simulator.screen().expect("confirm?");
+    simulator.screen().keys("n");
     let said = pty.expect("SIMULATED ");
     assert!(said.contains("declined on the device"), "{said}");
     assert!(!said.contains("in-42"), "{said}");
-    simulator.type_line("y");
     pty.line(&connect);
-    pty.expect("in-");
+    simulator.screen().expect("confirm?");
+    simulator.screen().keys("y");
+    pty.expect("\nin-");
     pty.line("exit");
     assert_eq!(pty.end().1, 0);
 }
@@ -125,7 +123,7 @@ fn a_denied_confirmation_ends_ssh_and_leaves_the_shell_usable() {
 fn an_idle_shell_locks_itself() {
     let env = TestEnv::new();
     let simulator = Simulator::start(&env);
-    env.bcm(["config", "set", "idle_lock=1s"]).run().success();
+    env.bcm(["config", "set", "lock.idle=10s"]).run().success();
     let mut pty = open_shell(&env, &simulator);
     pty.expect(LOCKED);
     pty.line("exit");
@@ -148,7 +146,10 @@ fn words_are_completed() {
 fn one_grammar_serves_the_prompt_and_the_command_line() {
     let env = TestEnv::new();
     let simulator = Simulator::start(&env);
-    let script = env.write("script", "# a comment\n\nssh newkey 'alice@node-1'\nssh list\n");
+    let script = env.write(
+        "script",
+        "# a comment\n\nssh newkey 'alice@node-1'\nssh list\n",
+    );
     let by_script = env
         .bcm([])
         .flag("--script")

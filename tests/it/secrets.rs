@@ -60,7 +60,11 @@ fn the_passphrase_is_written_nowhere() {
     let simulator = Simulator::start(&env);
     let mut texts = Vec::new();
     for device in [simulator.udp(), simulator.bridge(), "simulator".into()] {
-        for words in [&["info"][..], &["ssh", "newkey", "alice@node-1"], &["info", "--json"]] {
+        for words in [
+            &["info"][..],
+            &["ssh", "newkey", "alice@node-1"],
+            &["info", "--json"],
+        ] {
             let output = env
                 .bcm(words.iter().copied())
                 .device(&device)
@@ -103,7 +107,10 @@ fn the_search_would_find_a_passphrase_that_was_written() {
         .run();
     output.success();
     // The log is on, so there is something that a secret could have been written to.
-    assert!(output.stderr.contains("DEBUG") || output.stderr.contains("TRACE"), "{output}");
+    assert!(
+        output.stderr.contains("DEBUG") || output.stderr.contains("TRACE"),
+        "{output}"
+    );
     let list = format!("{:?}", SECRET.as_bytes());
     for (name, text) in [
         ("plain", format!("passphrase: {SECRET}")),
@@ -132,9 +139,9 @@ fn the_history_keeps_no_line_with_a_secret_flag() {
     pty.line("exit");
     pty.end();
     let texts = written(&env);
-    let history = texts.iter().any(|(_, text)| {
-        String::from_utf8_lossy(text).contains("config get chain")
-    });
+    let history = texts
+        .iter()
+        .any(|(_, text)| String::from_utf8_lossy(text).contains("config get chain"));
     assert!(history, "no history was kept at all");
     assert_eq!(leaks(SECRET, &texts), Vec::<String>::new());
 }
@@ -175,7 +182,11 @@ fn the_folders_do_not_tell_how_many_wallets_there_are() {
     let simulator = Simulator::start(&env);
     let unlock = |passphrase: &str| {
         let words = ["ssh", "newkey", "alice@node-1"];
-        let output = env.bcm(words).device(&simulator.udp()).passphrase(passphrase).run();
+        let output = env
+            .bcm(words)
+            .device(&simulator.udp())
+            .passphrase(passphrase)
+            .run();
         output.success();
     };
     let folders = || -> Vec<_> {
@@ -220,7 +231,14 @@ fn as_nobody(env: &TestEnv, mut command: Command) -> Command {
     assert!(chown.success());
     let mut wrapped = env.command("setpriv");
     wrapped
-        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"])
+        .args([
+            "--reuid",
+            "65534",
+            "--regid",
+            "65534",
+            "--clear-groups",
+            "--",
+        ])
         .arg(program)
         .args(command.get_args());
     command.env_clear();
@@ -238,7 +256,14 @@ fn the_process_leaves_no_core_and_lets_nobody_trace_it() {
     let bcm = {
         let path = env.bcm([]).program();
         let mut bcm = Command::new(path);
-        bcm.args(["--device", "simulator", "--passphrase-on", "host", "simulator", "serve"]);
+        bcm.args([
+            "--device",
+            "simulator",
+            "--passphrase-on",
+            "host",
+            "simulator",
+            "serve",
+        ]);
         bcm.args(["--udp", "127.0.0.1:0"]);
         bcm
     };
@@ -253,17 +278,26 @@ fn the_process_leaves_no_core_and_lets_nobody_trace_it() {
         let name = if rustix::process::geteuid().is_root() {
             "program".into()
         } else {
-            Path::new(&expected).file_name().unwrap().to_string_lossy().into_owned()
+            Path::new(&expected)
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
         };
         // A process that cannot be traced belongs to root in /proc, see proc(5).
         let owner = wait_until("it runs for a moment", Duration::from_secs(10), || {
             let running = fs::read_to_string(proc.join("comm")).ok()?;
-            let settled = fs::read_to_string(proc.join("status")).ok()?.contains("S (sleeping)");
+            let settled = fs::read_to_string(proc.join("status"))
+                .ok()?
+                .contains("S (sleeping)");
             (running.trim_end() == name && settled)
                 .then(|| fs::metadata(proc.join("environ")).unwrap().uid())
         });
         let limits = fs::read_to_string(proc.join("limits")).unwrap();
-        let core = limits.lines().find(|line| line.starts_with("Max core")).unwrap();
+        let core = limits
+            .lines()
+            .find(|line| line.starts_with("Max core"))
+            .unwrap();
         owners.push((owner, core.split_whitespace().nth(4) == Some("0")));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,12 +1,12 @@
 //! The agent, asked by real clients and by clients that mean harm.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
-use std::io::{Read as _, Write as _};
 
 use bcm_tests::{PASSPHRASE, Running, Simulator, TestEnv, wait_until};
 
@@ -166,8 +166,17 @@ fn keys_cannot_be_added_or_removed_through_the_socket() {
     new_key(&env, &simulator, "alice@node-1", "ed25519");
     let agent = Agent::start(&env, &simulator);
     let key = env.path().join("key").to_string_lossy().into_owned();
-    ok(&agent.run(&env, "ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &key]));
-    for refused in [&[key.as_str()][..], &["-D"], &["-x"], &["-e", "/usr/lib/none.so"]] {
+    ok(&agent.run(
+        &env,
+        "ssh-keygen",
+        &["-q", "-t", "ed25519", "-N", "", "-f", &key],
+    ));
+    for refused in [
+        &[key.as_str()][..],
+        &["-D"],
+        &["-x"],
+        &["-e", "/usr/lib/none.so"],
+    ] {
         let output = agent.run(&env, "ssh-add", refused);
         assert!(!output.status.success(), "ssh-add {refused:?}");
     }
@@ -279,8 +288,14 @@ fn ssh_keygen_signs_a_file_and_verifies_it() {
             let content = env.write("content", content);
             let mut verify = env.command("ssh-keygen");
             verify.args(["-Y", "verify", "-n", "file", "-I", "alice", "-f"]);
-            verify.arg(&allowed).arg("-s").arg(env.path().join("letter.sig"));
-            verify.stdin(fs::File::open(content).unwrap()).output().unwrap()
+            verify
+                .arg(&allowed)
+                .arg("-s")
+                .arg(env.path().join("letter.sig"));
+            verify
+                .stdin(fs::File::open(content).unwrap())
+                .output()
+                .unwrap()
         };
         assert!(ok(&verify("pay nobody\n")).starts_with("Good \"file\" signature for alice"));
         assert!(!verify("pay mallory\n").status.success());
@@ -299,7 +314,12 @@ fn git_signs_a_commit_through_the_agent() {
         let mut command: Command = env.command("git");
         command
             .args(["-C", "repo"])
-            .args(["-c", "user.name=Alice", "-c", "user.email=alice@example.org"])
+            .args([
+                "-c",
+                "user.name=Alice",
+                "-c",
+                "user.email=alice@example.org",
+            ])
             .args(["-c", "gpg.format=ssh", "-c"])
             .arg(format!("user.signingKey={}", public.display()))
             .arg("-c")
@@ -310,9 +330,19 @@ fn git_signs_a_commit_through_the_agent() {
     };
     fs::create_dir(env.path().join("repo")).unwrap();
     ok(&git(&["init", "--quiet"]));
-    ok(&git(&["commit", "--quiet", "--allow-empty", "-S", "-m", "signed"]));
+    ok(&git(&[
+        "commit",
+        "--quiet",
+        "--allow-empty",
+        "-S",
+        "-m",
+        "signed",
+    ]));
     let output = git(&["verify-commit", "HEAD"]);
     ok(&output);
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.starts_with("Good \"git\" signature for alice@example.org"), "{said}");
+    assert!(
+        said.starts_with("Good \"git\" signature for alice@example.org"),
+        "{said}"
+    );
 }

@@ -78,7 +78,15 @@ fn a_key_of_another_passphrase_is_refused() {
     assert_ne!(theirs.success().trim_end(), ours);
     sshd.authorize(&ours);
     let fingerprint = sshd.fingerprint();
-    let words = ["ssh", "connect", &destination, "--fingerprint", &fingerprint, "--", "true"];
+    let words = [
+        "ssh",
+        "connect",
+        &destination,
+        "--fingerprint",
+        &fingerprint,
+        "--",
+        "true",
+    ];
     let output = env
         .bcm(words)
         .device(&simulator.udp())
@@ -111,7 +119,10 @@ fn a_host_with_another_fingerprint_is_refused() {
     let flags = ["--fingerprint", expected];
     let output = connect(&env, &simulator.udp(), &sshd, &flags, &["echo", "in"]);
     let stderr = output.failure(4);
-    assert!(stderr.contains(expected) && stderr.contains(&sshd.fingerprint()), "{output}");
+    assert!(
+        stderr.contains(expected) && stderr.contains(&sshd.fingerprint()),
+        "{output}"
+    );
     assert!(!sshd.log().contains("Accepted"), "{}", sshd.log());
 }
 
@@ -130,7 +141,10 @@ fn a_changed_host_key_is_a_hard_stop() {
     for flags in [vec![], vec!["--fingerprint", &offered]] {
         let output = connect(&env, &simulator.udp(), &sshd, &flags, &["echo", "in"]);
         let stderr = output.failure(4);
-        assert!(stderr.contains(&pinned) && stderr.contains(&offered), "{output}");
+        assert!(
+            stderr.contains(&pinned) && stderr.contains(&offered),
+            "{output}"
+        );
     }
     assert_eq!(sshd.log().matches("Accepted").count(), 1, "{}", sshd.log());
 }
@@ -209,7 +223,11 @@ fn a_running_agent_stops_on_a_signal_and_removes_its_socket() {
         .env("SSH_AUTH_SOCK", &socket)
         .output()
         .unwrap();
-    assert!(String::from_utf8(list.stdout).unwrap().starts_with("ssh-ed25519 "));
+    assert!(
+        String::from_utf8(list.stdout)
+            .unwrap()
+            .starts_with("ssh-ed25519 ")
+    );
     agent.terminate();
     let output = agent.wait();
     let line = output.success().lines().next().unwrap();

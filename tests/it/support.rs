@@ -7,7 +7,7 @@ use bcm_tests::{PASSPHRASE, Simulator, TestEnv};
 
 /// Makes an SSH key and returns its public key line.
 #[track_caller]
-pub fn new_key(env: &TestEnv, simulator: &Simulator, identity: &str, curve: &str) -> String {
+pub(crate) fn new_key(env: &TestEnv, simulator: &Simulator, identity: &str, curve: &str) -> String {
     let output = env
         .bcm(["ssh", "newkey", identity, "--curve", curve])
         .device(&simulator.udp())
@@ -17,7 +17,7 @@ pub fn new_key(env: &TestEnv, simulator: &Simulator, identity: &str, curve: &str
 }
 
 /// Returns every file below a folder, sockets included.
-pub fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();

@@ -33,10 +33,11 @@ fn find(source: &str, function: &str) -> Found {
     if attributes.iter().any(|line| line.starts_with("#[ignore")) {
         return Found::Ignored;
     }
-    let is_test = |line: &&&str| line.starts_with("#[test]") || line.starts_with("#[tokio::test");
-    match attributes.iter().find(is_test) {
-        Some(_) => Found::Living,
-        None => Found::NotATest,
+    let is_test = |line: &str| line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+    if attributes.iter().any(|line| is_test(line)) {
+        Found::Living
+    } else {
+        Found::NotATest
     }
 }
 

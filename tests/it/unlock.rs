@@ -33,7 +33,10 @@ fn an_unlocked_shell_shows_what_it_is_unlocked_with() {
         .run();
     let info = output.success();
     for fact in ["SIMULATED", "regtest", &simulator.udp()] {
-        assert!(info.contains(fact) || output.stderr.contains(fact), "{fact}: {output}");
+        assert!(
+            info.contains(fact) || output.stderr.contains(fact),
+            "{fact}: {output}"
+        );
     }
 }
 
@@ -67,9 +70,9 @@ fn a_mistyped_passphrase_is_a_wallet_never_seen_before() {
     let first = unlock(PASSPHRASE);
     let again = unlock(PASSPHRASE);
     let mistyped = unlock("bcm tset");
-    assert!(first.contains("not seen"), "{first}");
-    assert!(!again.contains("not seen"), "{again}");
-    assert!(mistyped.contains("not seen"), "{mistyped}");
+    assert!(first.contains("new to this computer"), "{first}");
+    assert!(!again.contains("new to this computer"), "{again}");
+    assert!(mistyped.contains("new to this computer"), "{mistyped}");
 }
 
 #[test]
@@ -91,12 +94,13 @@ fn an_empty_passphrase_is_refused_on_the_host() {
 #[test]
 fn an_empty_passphrase_is_refused_on_the_device() {
     let env = TestEnv::new();
-    let serve = ["simulator", "serve", "--udp", "127.0.0.1:0", "--bridge", "127.0.0.1:0"];
-    let serve = env.bcm(serve).word("--passphrase-fd").word("3").secret("\n");
-    let simulator = Simulator::serve(serve);
+    let simulator = Simulator::with_typed(&env, "");
     let output = env.bcm(["info"]).device(&simulator.udp()).run();
     output.failure(3);
-    assert!(output.error().unwrap().contains("standard wallet"), "{output}");
+    assert!(
+        output.error().unwrap().contains("standard wallet"),
+        "{output}"
+    );
     assert!(!env.state().join("wallets").exists());
 }
 
@@ -173,7 +177,11 @@ fn a_device_without_passphrase_protection_is_refused_with_the_remedy() {
     let env = TestEnv::new();
     let simulator = Simulator::start_with(&env, ["--no-passphrase-protection"]);
     let device = simulator.udp();
-    let output = env.bcm(["info"]).device(&device).passphrase(PASSPHRASE).run();
+    let output = env
+        .bcm(["info"])
+        .device(&device)
+        .passphrase(PASSPHRASE)
+        .run();
     let expected = expect![[r#"
         error: passphrase protection is off on this device
         hint: run `bcm device enable-passphrase` and confirm on the device
@@ -181,8 +189,15 @@ fn a_device_without_passphrase_protection_is_refused_with_the_remedy() {
     expected.assert_eq(output.failure(3));
 
     // The remedy, as it is written there, works.
-    env.bcm(["device", "enable-passphrase"]).device(&device).run().success();
-    let output = env.bcm(["info"]).device(&device).passphrase(PASSPHRASE).run();
+    env.bcm(["device", "enable-passphrase"])
+        .device(&device)
+        .run()
+        .success();
+    let output = env
+        .bcm(["info"])
+        .device(&device)
+        .passphrase(PASSPHRASE)
+        .run();
     output.success();
 }
 
@@ -192,10 +207,17 @@ fn enabling_the_passphrase_can_be_declined_on_the_device() {
     let flags = ["--no-passphrase-protection", "--confirm", "deny"];
     let simulator = Simulator::start_with(&env, flags);
     let device = simulator.udp();
-    let output = env.bcm(["device", "enable-passphrase"]).device(&device).run();
+    let output = env
+        .bcm(["device", "enable-passphrase"])
+        .device(&device)
+        .run();
     output.failure(3);
     assert!(output.error().unwrap().contains("declined"), "{output}");
-    let output = env.bcm(["info"]).device(&device).passphrase(PASSPHRASE).run();
+    let output = env
+        .bcm(["info"])
+        .device(&device)
+        .passphrase(PASSPHRASE)
+        .run();
     assert!(output.failure(3).contains("passphrase protection is off"));
 }
 
@@ -262,7 +284,11 @@ fn a_simulated_device_refuses_mainnet() {
     let simulator = Simulator::start(&env);
     env.bcm(["config", "set", "chain=mainnet"]).run().success();
     for device in [&simulator.udp(), &simulator.bridge(), "simulator"] {
-        let output = env.bcm(["info"]).device(device).passphrase(PASSPHRASE).run();
+        let output = env
+            .bcm(["info"])
+            .device(device)
+            .passphrase(PASSPHRASE)
+            .run();
         output.failure(1);
         assert!(output.error().unwrap().contains("mainnet"), "{output}");
     }
@@ -291,8 +317,14 @@ fn an_absent_device_is_named_with_every_way_that_was_tried() {
     let env = TestEnv::new();
     let output = env.bcm(["device", "info"]).device("udp:127.0.0.1:1").run();
     output.failure(3);
-    assert!(output.error().unwrap().contains("udp:127.0.0.1:1"), "{output}");
-    let output = env.bcm(["device", "info"]).device("bridge:http://127.0.0.1:1").run();
+    assert!(
+        output.error().unwrap().contains("udp:127.0.0.1:1"),
+        "{output}"
+    );
+    let output = env
+        .bcm(["device", "info"])
+        .device("bridge:http://127.0.0.1:1")
+        .run();
     output.failure(3);
     assert!(output.error().unwrap().contains("127.0.0.1:1"), "{output}");
 }

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use bcm_keystore::device::{Device, DeviceSelector, Transport, find};
-use bcm_keystore::interaction::{DeviceWait, Interaction, PassphraseEntry, Prompt};
+use bcm_keystore::device::discovery::find;
+use bcm_keystore::device::{Device, DeviceSelector, Transport};
+use bcm_keystore::interaction::{DeviceWait, Interaction, NoAnswer, PassphraseEntry, Prompt};
 use bcm_keystore::secret::{Passphrase, Pin};
 use bcm_keystore::session::Session;
 use bcm_keystore::store::Home;
@@ -49,13 +50,14 @@ struct Typist;
 impl Interaction for Typist {
     fn device_waits(&self, _: &Prompt, _: DeviceWait) {}
 
-    fn passphrase(&self, _: &Prompt) -> Option<PassphraseEntry> {
-        let passphrase = Passphrase::new(PASSPHRASE).unwrap();
-        Some(PassphraseEntry::Host(passphrase))
+    fn passphrase(&self, _: &Prompt) -> Result<PassphraseEntry, NoAnswer> {
+        Ok(PassphraseEntry::Host(Passphrase::read_line(
+            PASSPHRASE.as_bytes(),
+        )?))
     }
 
-    fn pin_matrix(&self, _: &Prompt) -> Option<Pin> {
-        None
+    fn pin_matrix(&self, _: &Prompt) -> Result<Pin, NoAnswer> {
+        Err(NoAnswer::Nobody)
     }
 }
 

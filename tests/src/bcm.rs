@@ -17,6 +17,15 @@ use crate::wait::wait_until;
 /// The file descriptor on which a test hands over a passphrase.
 const SECRET_FD: i32 = 3;
 
+/// Which terminal a run can ask on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Terminal {
+    /// None.
+    None,
+    /// One that it is given.
+    Own,
+}
+
 /// A run of `bcm` that is being prepared.
 #[derive(Debug)]
 pub struct Bcm {
@@ -99,7 +108,7 @@ impl Bcm {
 
     /// Starts it with this standard input.
     pub fn spawn_with(self, stdin: Stdio) -> Running {
-        let (mut command, secret) = self.into_command();
+        let (mut command, secret) = self.into_command(Terminal::None);
         command
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -119,15 +128,29 @@ impl Bcm {
     /// Starts it on a terminal.
     pub fn pty(mut self) -> Pty {
         self.command.env("TERM", "xterm");
-        let (command, secret) = self.into_command();
+        let (command, secret) = self.into_command(Terminal::Own);
         let pty = Pty::spawn(command);
         drop(secret);
         pty
     }
 
     /// Returns the plain command, with whatever has to live until it is started.
-    pub(crate) fn into_command(self) -> (Command, Option<JoinHandle<()>>) {
-        let mut command = self.command;
+    pub(crate) fn into_command(self, terminal: Terminal) -> (Command, Option<JoinHandle<()>>) {
+        let mut command = match terminal {
+            Terminal::Own => self.command,
+            // In a session of its own it cannot ask on the terminal that the tests are started from.
+            Terminal::None => {
+                let mut detached = Command::new("/usr/bin/setsid");
+                detached.arg(self.command.get_program()).env_clear();
+                for (name, value) in self.command.get_envs() {
+                    detached.env(name, value.unwrap_or_default());
+                }
+                if let Some(folder) = self.command.get_current_dir() {
+                    detached.current_dir(folder);
+                }
+                detached
+            }
+        };
         command.args(self.flags).args(self.words);
         let writer = self.secret.map(|secret| {
             let (read, mut write) = std::io::pipe().unwrap();

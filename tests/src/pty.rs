@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rexpect::process::WaitStatus;
+use rexpect::process::{Signal, WaitStatus};
 use rexpect::reader::Options;
 use rexpect::session::{PtySession, spawn_with_options};
 
@@ -51,6 +51,11 @@ impl Pty {
     pub fn keys(&mut self, keys: &str) {
         self.session.send(keys).unwrap();
         self.session.flush().unwrap();
+    }
+
+    /// Kills the program at once.
+    pub fn kill(&mut self) {
+        self.session.process_mut().kill(Signal::SIGKILL).unwrap();
     }
 
     /// Reads to the end and returns what came and the exit code.

@@ -1,11 +1,12 @@
 //! `bcm simulator serve`: a Trezor in software that other programs can reach.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
 use std::thread;
 
-use crate::bcm::Bcm;
+use crate::bcm::{Bcm, Terminal};
 use crate::environment::TestEnv;
+use crate::pty::Pty;
 
 /// The passphrase behind the recorded answers of genuine firmware.
 pub const PASSPHRASE: &str = "bcm test";
@@ -13,10 +14,15 @@ pub const PASSPHRASE: &str = "bcm test";
 /// A simulator that serves on loopback. Ended when dropped.
 #[derive(Debug)]
 pub struct Simulator {
-    child: Child,
-    stdin: Option<ChildStdin>,
+    process: Process,
     udp: u16,
     bridge: u16,
+}
+
+#[derive(Debug)]
+enum Process {
+    Alone(Child),
+    OnTerminal(Pty),
 }
 
 impl Simulator {
@@ -28,68 +34,60 @@ impl Simulator {
 
     /// Starts one with these flags of `simulator serve`.
     pub fn start_with<'a>(env: &TestEnv, flags: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::start_on(env, 0, flags)
+        Self::alone(with_passphrase(prepare(env, 0, flags), PASSPHRASE))
     }
 
     /// Starts one on this UDP port, for a device that comes back.
-    pub fn start_on<'a>(env: &TestEnv, udp: u16, flags: impl IntoIterator<Item = &'a str>) -> Self {
-        let udp = format!("127.0.0.1:{udp}");
-        let words = [
-            "simulator",
-            "serve",
-            "--udp",
-            &udp,
-            "--bridge",
-            "127.0.0.1:0",
-        ];
-        let mut serve = env.bcm(words);
-        let mut typed = None;
-        for flag in flags {
-            typed = typed.or((flag == "--passphrase-fd" || flag == "--pin-fd").then_some(()));
-            serve = serve.word(flag);
-        }
-        if typed.is_none() {
-            serve = serve
-                .word("--passphrase-fd")
-                .word("3")
-                .secret(format!("{PASSPHRASE}\n"));
-        }
-        Self::serve(serve)
+    pub fn start_on(env: &TestEnv, udp: u16) -> Self {
+        Self::alone(with_passphrase(prepare(env, udp, []), PASSPHRASE))
     }
 
-    /// Starts what `serve` prepared: a `simulator serve` with both listeners.
-    pub fn serve(serve: Bcm) -> Self {
-        let (mut command, secret) = serve.into_command();
+    /// Starts one whose person types this on the device when asked for the passphrase.
+    pub fn with_typed(env: &TestEnv, passphrase: &str) -> Self {
+        Self::alone(with_passphrase(prepare(env, 0, []), passphrase))
+    }
+
+    /// Starts one that shows its screen on a terminal of its own and asks there.
+    pub fn on_terminal(env: &TestEnv, udp: u16) -> Self {
+        let serve = prepare(env, udp, ["--confirm", "ask"]);
+        let mut pty = with_passphrase(serve, PASSPHRASE).pty();
+        let mut port = |after: &str| {
+            pty.expect(after);
+            pty.expect("\r\n").parse().expect("a port")
+        };
+        let udp = port("listening on udp:127.0.0.1:");
+        let bridge = port("listening on bridge:http://127.0.0.1:");
+        Self {
+            process: Process::OnTerminal(pty),
+            udp,
+            bridge,
+        }
+    }
+
+    fn alone(serve: Bcm) -> Self {
+        let (mut command, secret) = serve.into_command(Terminal::None);
         let mut child = command
-            .stdin(Stdio::piped())
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
             .expect("the simulator starts");
         drop(command);
         drop(secret);
-        let stdin = child.stdin.take();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (mut udp, mut bridge) = (None, None);
-        while udp.is_none() || bridge.is_none() {
-            let line = lines
-                .next()
-                .expect("the simulator says where it listens")
-                .unwrap();
-            let port = line.rsplit(':').next().and_then(|port| port.parse().ok());
-            match line.strip_prefix("listening on ") {
-                Some(at) if at.starts_with("udp:") => udp = port,
-                Some(at) if at.starts_with("bridge:") => bridge = port,
-                _ => panic!("the simulator said `{line}`"),
-            }
-        }
+        let mut port = |after: &str| -> u16 {
+            let line = lines.next().expect("it says where it listens").unwrap();
+            let port = line.strip_prefix(after).and_then(|port| port.parse().ok());
+            port.unwrap_or_else(|| panic!("the simulator said `{line}`"))
+        };
+        let udp = port("listening on udp:127.0.0.1:");
+        let bridge = port("listening on bridge:http://127.0.0.1:");
         // Whatever else it prints must not fill the pipe.
         thread::spawn(move || lines.for_each(drop));
         Self {
-            child,
-            stdin,
-            udp: udp.unwrap(),
-            bridge: bridge.unwrap(),
+            process: Process::Alone(child),
+            udp,
+            bridge,
         }
     }
 
@@ -108,22 +106,56 @@ impl Simulator {
         format!("bridge:http://127.0.0.1:{}", self.bridge)
     }
 
-    /// Types at its terminal, where `--confirm ask` waits for an answer.
-    pub fn type_line(&mut self, line: &str) {
-        let stdin = self.stdin.as_mut().expect("open until dropped");
-        writeln!(stdin, "{line}").unwrap();
+    /// Returns its terminal.
+    ///
+    /// # Panics
+    ///
+    /// When it was started without one.
+    pub fn screen(&mut self) -> &mut Pty {
+        match &mut self.process {
+            Process::OnTerminal(pty) => pty,
+            Process::Alone(_) => panic!("started without a terminal"),
+        }
     }
 
     /// Kills it, as a pulled plug would.
     pub fn pull_the_plug(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.kill();
+    }
+
+    fn kill(&mut self) {
+        match &mut self.process {
+            Process::Alone(child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Process::OnTerminal(pty) => pty.kill(),
+        }
     }
 }
 
 impl Drop for Simulator {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
+}
+
+fn prepare<'a>(env: &TestEnv, udp: u16, flags: impl IntoIterator<Item = &'a str>) -> Bcm {
+    let udp = format!("127.0.0.1:{udp}");
+    let words = [
+        "simulator",
+        "serve",
+        "--udp",
+        &udp,
+        "--bridge",
+        "127.0.0.1:0",
+    ];
+    flags.into_iter().fold(env.bcm(words), Bcm::word)
+}
+
+fn with_passphrase(serve: Bcm, passphrase: &str) -> Bcm {
+    serve
+        .word("--passphrase-fd")
+        .word("3")
+        .secret(format!("{passphrase}\n"))
 }
