@@ -60,7 +60,7 @@ pub struct Flags {
     #[arg(long, global = true, value_name = "N")]
     pub passphrase_fd: Option<u32>,
 
-    /// Keep all state in this folder [env: BCM_HOME]
+    /// Keep all state in this folder [env: `BCM_HOME`]
     #[arg(long, global = true, value_name = "DIR", value_parser = folder)]
     pub home: Option<PathBuf>,
 
@@ -72,7 +72,7 @@ pub struct Flags {
     #[arg(long, global = true, value_name = "HOW", hide_possible_values = true)]
     pub simulator_confirm: Option<Confirm>,
 
-    /// When to use colours: auto, always or never [env: NO_COLOR]
+    /// When to use colours: auto, always or never [env: `NO_COLOR`]
     #[arg(long, global = true, value_name = "WHEN", hide_possible_values = true)]
     pub color: Option<Color>,
 }

@@ -89,11 +89,6 @@ impl Report {
         self
     }
 
-    /// Returns what kind of failure it is.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
     /// Returns the exit code.
     pub fn exit_code(&self) -> u8 {
         self.kind as u8
@@ -101,7 +96,7 @@ impl Report {
 
     /// Prints it on stderr.
     pub fn print(&self) {
-        ui::say(&self.render(|style, text| ui::paint_stderr(style, text)));
+        ui::say(&self.render(ui::paint_stderr));
     }
 
     /// Writes it out: one line, the causes that add something, notes, hint.

@@ -15,7 +15,7 @@ fn run(line: &str) -> Cli {
 
 fn mistake(line: &str) -> String {
     let report = parse_from(shlex::split(line).unwrap()).unwrap_err();
-    assert_eq!(report.kind(), crate::report::Kind::Usage);
+    assert_eq!(report.exit_code(), 2);
     report.to_string()
 }
 

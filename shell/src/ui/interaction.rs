@@ -108,10 +108,10 @@ impl Interaction for TerminalInteraction {
         lock(&self.shown).take();
     }
 
-    fn passphrase(&self, prompt: &Prompt) -> Result<PassphraseEntry, NoAnswer> {
+    fn passphrase(&self, _prompt: &Prompt) -> Result<PassphraseEntry, NoAnswer> {
         match self.source {
             PassphraseSource::Device => Ok(PassphraseEntry::OnDevice),
-            PassphraseSource::Host => typed_passphrase(prompt).map(PassphraseEntry::Host),
+            PassphraseSource::Host => typed_passphrase().map(PassphraseEntry::Host),
             PassphraseSource::Descriptor(number) => {
                 let source = descriptor(number).map_err(ReadPassphraseError::from)?;
                 Ok(PassphraseEntry::Host(Passphrase::read_line(source)?))
@@ -153,12 +153,12 @@ fn free_terminal() -> Result<MutexGuard<'static, ()>, NoAnswer> {
 }
 
 /// Asks for a passphrase with no echo, again where it is none.
-pub fn typed_passphrase(prompt: &Prompt) -> Result<Passphrase, NoAnswer> {
+fn typed_passphrase() -> Result<Passphrase, NoAnswer> {
     let _terminal = free_terminal()?;
     let mut last = NoAnswer::GivenUp;
     for _ in 0..TRIES {
-        let question = format!("Passphrase to {prompt} (not shown): ");
-        match Passphrase::parse(&Tty::open()?.secret(&question, &|| false)?) {
+        let question = "Passphrase (not shown): ";
+        match Passphrase::parse(&Tty::open()?.secret(question, &|| false)?) {
             Ok(passphrase) => return Ok(passphrase),
             Err(error) => {
                 say(&format!("{error}"));
@@ -179,7 +179,7 @@ pub fn typed_secret(question: &str, off: &dyn Fn() -> bool) -> Option<LockedPage
 }
 
 /// Opens an inherited descriptor by its number.
-pub fn descriptor(number: u32) -> io::Result<File> {
+fn descriptor(number: u32) -> io::Result<File> {
     File::open(format!("/dev/fd/{number}"))
 }
 
