@@ -473,3 +473,75 @@ pub async fn serve_signals(keeper: Arc<Keeper>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(50);
+
+    async fn locks_within(activity: &Activity, wait: Duration) -> bool {
+        tokio::time::timeout(wait, activity.idle()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_session_idles_only_when_nothing_uses_it() {
+        let activity = Activity::default();
+        assert!(!locks_within(&activity, LIMIT * 2).await);
+        activity.set_limit(Some(LIMIT));
+        let busy = activity.busy();
+        assert!(!locks_within(&activity, LIMIT * 3).await);
+        drop(busy);
+        assert!(!locks_within(&activity, LIMIT / 5).await);
+        assert!(locks_within(&activity, LIMIT * 20).await);
+    }
+
+    #[tokio::test]
+    async fn a_shorter_limit_holds_at_once() {
+        let activity = Activity::default();
+        activity.set_limit(Some(Duration::from_secs(3600)));
+        let (locked, ()) = tokio::join!(locks_within(&activity, LIMIT * 40), async {
+            tokio::time::sleep(LIMIT).await;
+            activity.set_limit(Some(LIMIT));
+        });
+        assert!(locked);
+    }
+
+    #[tokio::test]
+    async fn a_signal_ends_the_command_that_runs_and_nothing_else() {
+        let keeper = Keeper::new(None);
+        assert!(keeper.interrupt(Reason::Interrupt).is_err());
+        let (outcome, sent) = tokio::join!(
+            keeper.interruptible(std::future::pending::<Result<(), Report>>()),
+            async { keeper.interrupt(Reason::Interrupt) }
+        );
+        assert!(sent.is_ok());
+        assert_eq!(outcome.unwrap_err().to_string(), "error: cancelled");
+        assert!(keeper.interrupt(Reason::Hangup).is_err());
+        assert!(keeper.is_fresh().await);
+    }
+
+    #[tokio::test]
+    async fn without_an_open_wallet_a_command_is_told_to_unlock() {
+        let keeper = Keeper::new(None);
+        let refused = keeper.with_open(async |_| Ok(())).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "error: the session is locked\nhint: run `unlock`"
+        );
+        assert!(!keeper.lock().await);
+    }
+
+    #[test]
+    fn the_folder_for_sockets_is_private_and_goes_away() {
+        let parent = tempfile::tempdir().unwrap();
+        let keeper = Keeper::new(Some(parent.path().to_owned()));
+        let folder = keeper.runtime_folder().unwrap();
+        assert_eq!(folder, keeper.runtime_folder().unwrap());
+        assert!(folder.starts_with(parent.path()));
+        let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        keeper.remove_runtime_folder();
+        assert!(!folder.exists());
+    }
+}

@@ -139,7 +139,11 @@ pub fn is_editing() -> bool {
 
 /// Writes past the line editor from now on, because the program ends; tells whether it was reading.
 pub fn stop_editing() -> bool {
-    EDITING.swap(false, Ordering::AcqRel)
+    let was = EDITING.swap(false, Ordering::AcqRel);
+    if was {
+        say("");
+    }
+    was
 }
 
 /// Locks what no panic can leave half done.
