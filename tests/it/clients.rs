@@ -69,7 +69,7 @@ fn trezorctl_sees_the_features_that_bcm_sees() {
         .run();
     let ours: Value = serde_json::from_str(ours.success()).unwrap();
     assert_eq!(ours["label"], "my bcm");
-    assert!(theirs.contains("label: my bcm"), "{theirs}");
+    assert!(theirs.contains("label: 'my bcm'"), "{theirs}");
     let version: Vec<_> = ours["version"].as_str().unwrap().split('.').collect();
     for (part, number) in ["major", "minor", "patch"].iter().zip(version) {
         assert!(
@@ -82,8 +82,10 @@ fn trezorctl_sees_the_features_that_bcm_sees() {
 /// hwi looks for an emulator on one port only: this moves the port and changes nothing else.
 const HWI: &str = "
 import sys
+import hwilib.devices.trezor
 from hwilib.devices.trezorlib.transport.udp import UdpTransport
 UdpTransport.DEFAULT_PORT = int(sys.argv.pop(1))
+hwilib.devices.trezor.SIMULATOR_PATH = f'127.0.0.1:{UdpTransport.DEFAULT_PORT}'
 from hwilib._cli import main
 main()
 ";

@@ -146,7 +146,8 @@ fn a_changed_host_key_is_a_hard_stop() {
             "{output}"
         );
     }
-    assert_eq!(sshd.log().matches("Accepted").count(), 1, "{}", sshd.log());
+    let logins = sshd.log().matches("Accepted publickey").count();
+    assert_eq!(logins, 1, "{}", sshd.log());
 }
 
 #[test]

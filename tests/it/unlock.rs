@@ -168,8 +168,11 @@ fn a_closed_passphrase_descriptor_is_named() {
         .flag("--passphrase-fd")
         .flag("77")
         .run();
-    assert_ne!(output.code(), 0);
-    assert!(output.error().unwrap().contains("77"), "{output}");
+    output.failure(2);
+    assert!(
+        output.hint().unwrap().contains("--passphrase-fd"),
+        "{output}"
+    );
 }
 
 #[test]

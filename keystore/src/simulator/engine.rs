@@ -127,6 +127,7 @@ impl Engine {
             T::MessageType_EndSession => return encode(&self.end_session()),
             T::MessageType_LockDevice => return encode(&self.lock_device()),
             T::MessageType_ApplySettings
+            | T::MessageType_ApplyFlags
             | T::MessageType_GetPublicKey
             | T::MessageType_GetAddress
             | T::MessageType_SignMessage
@@ -137,6 +138,7 @@ impl Engine {
         }
         match kind {
             T::MessageType_ApplySettings => encode(&self.apply_settings(decode(request)?)?),
+            T::MessageType_ApplyFlags => encode(&self.apply_flags(&decode(request)?)?),
             T::MessageType_GetPublicKey => encode(&self.get_public_key(&decode(request)?)?),
             T::MessageType_GetAddress => encode(&self.get_address(&decode(request)?)?),
             T::MessageType_SignMessage => encode(&self.sign_message(&decode(request)?)?),

@@ -78,7 +78,7 @@ impl Engine {
         let memory = &self.memory;
         told.set_passphrase_protection(memory.passphrase_protection);
         told.set_backup_availability(BackupAvailability::NotAvailable);
-        told.set_flags(0);
+        told.set_flags(memory.flags);
         told.set_unfinished_backup(false);
         told.set_no_backup(false);
         told.set_recovery_status(RecoveryStatus::Nothing);

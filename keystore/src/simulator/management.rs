@@ -1,7 +1,7 @@
 //! Messages about the device itself: sessions, lock, settings.
 
 use trezor_client::protos::button_request::ButtonRequestType;
-use trezor_client::protos::{ApplySettings, Features, Initialize, Ping, Success};
+use trezor_client::protos::{ApplyFlags, ApplySettings, Features, Initialize, Ping, Success};
 
 use super::engine::{Engine, Stop, TEXT_ROOM};
 use super::screen::Screen;
@@ -58,6 +58,15 @@ impl Engine {
             self.set_passphrase_source(always)?;
         }
         Ok(success("Settings applied"))
+    }
+
+    /// Sets flags, which stay set. Clients send none at all, to have the PIN asked for.
+    pub(super) fn apply_flags(&mut self, request: &ApplyFlags) -> Result<Success, Stop> {
+        if self.memory.mnemonic.is_none() {
+            return Err(Stop::not_initialized());
+        }
+        self.memory.flags |= request.flags();
+        Ok(success("Flags applied"))
     }
 
     fn set_label(&mut self, label: String) -> Result<(), Stop> {

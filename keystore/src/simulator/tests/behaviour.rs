@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use trezor_client::protos::failure::FailureType;
 use trezor_client::protos::{
-    ApplySettings, ButtonAck, ButtonRequest, Cancel, Failure, Features, GetAddress, GetFeatures,
-    GetPublicKey, IdentityType, LockDevice, PassphraseRequest, Ping, SignIdentity, Success,
-    WipeDevice,
+    ApplyFlags, ApplySettings, ButtonAck, ButtonRequest, Cancel, Failure, Features, GetAddress,
+    GetFeatures, GetPublicKey, IdentityType, LockDevice, PassphraseRequest, Ping, SignIdentity,
+    Success, WipeDevice,
 };
 
 use super::host::{Host, PASSPHRASE, read, typed};
@@ -44,6 +44,18 @@ fn the_eleventh_session_costs_the_first_its_place() {
         .collect();
     assert_eq!(host.initialize(Some(&ids[1])).session_id(), ids[1]);
     assert_ne!(host.initialize(Some(&ids[0])).session_id(), ids[0]);
+}
+
+#[test]
+fn flags_that_are_set_stay_set() {
+    let mut host = Host::of(&Simulator::builder().build());
+    for (flags, then) in [(0, 0), (4, 4), (1, 5), (0, 5)] {
+        let mut request = ApplyFlags::new();
+        request.set_flags(flags);
+        let _: Success = host.call(&request);
+        let told: Features = host.call(&GetFeatures::new());
+        assert_eq!(told.flags(), then);
+    }
 }
 
 #[test]
