@@ -175,7 +175,7 @@ impl App {
             Command::Config(command) => command.run(self, json).map(done),
             Command::Device(command) => command.run(self, json).map(done),
             Command::Stack(command) => command.run(json).map(done),
-            Command::Simulator(command) => command.run(self).map(done),
+            Command::Simulator(command) => command.run().map(done),
             Command::Info => {
                 self.unlock_first()?;
                 crate::commands::info::run(self, json).map(done)
@@ -225,9 +225,10 @@ impl App {
         let home = self.paths.home.clone();
         let configured = config.chain();
         let idle = config.idle();
+        let device = Device::spawn(transport, interaction);
         self.runtime().block_on(async {
             let (session, chain) = keeper
-                .interruptible(open(transport, interaction, home, configured))
+                .on_locked_device(&device, open(device.clone(), home, configured))
                 .await?;
             welcome(&session);
             keeper.open(session, chain, idle).await;
@@ -324,12 +325,11 @@ impl App {
 
 /// Opens a wallet, on a chain that this device may touch.
 async fn open(
-    transport: Box<dyn Transport>,
-    interaction: Arc<TerminalInteraction>,
+    device: Device,
     home: Home,
     configured: Option<Chain>,
 ) -> Result<(Session<bcm_keystore::Unlocked>, Chain), Report> {
-    let session = Session::new(Device::spawn(transport, interaction), home);
+    let session = Session::new(device, home);
     let simulated = session.inspect().await?.simulated;
     let chain = chain_for(configured, simulated)?;
     Ok((session.unlock().await?, chain))

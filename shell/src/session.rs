@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bcm_keystore::{Chain, Device, DeviceError, Session, Unlocked};
+use bcm_keystore::{Chain, Device, DeviceError, Prompt, Session, Unlocked};
 use tempfile::TempDir;
 use tokio::sync::{MutexGuard, Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -322,6 +322,19 @@ impl Keeper {
         outcome
     }
 
+    /// Runs `work` on a device that nothing is unlocked on.
+    pub async fn on_locked_device<T>(
+        &self,
+        device: &Device,
+        work: impl Future<Output = Result<T, Report>>,
+    ) -> Result<T, Report> {
+        let outcome = self.interruptible(work).await;
+        if outcome.is_err() {
+            settle(device).await;
+        }
+        outcome
+    }
+
     /// Gives the open session to `look` if there is one, without waiting for the device.
     pub async fn peek<T>(&self, look: impl FnOnce(&mut Open) -> T) -> Option<T> {
         match &mut *self.state.lock().await {
@@ -421,6 +434,14 @@ impl Keeper {
 
 fn locked() -> Report {
     DeviceError::Locked.into()
+}
+
+/// Waits until a request that was cancelled is over on the device too, so that the next program
+/// finds it free.
+async fn settle(device: &Device) {
+    let nothing = device.dialogue(Prompt::new("wait"), |_| Ok(()));
+    // that it is refused while locked does not matter: it had its turn
+    let _ = tokio::time::timeout(LOCK_WAIT, nothing).await;
 }
 
 async fn is_lost(device: &Device) -> bool {

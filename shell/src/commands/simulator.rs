@@ -61,27 +61,31 @@ mod serve {
     use tokio::signal::unix::{SignalKind, signal};
 
     use super::{Command, Serve};
-    use crate::app::App;
     use crate::report::{Kind, Report};
     use crate::simulator::{TerminalPerson, confirm, copy, given};
     use crate::ui;
 
     impl Command {
         /// Runs it.
-        pub fn run(self, app: &App) -> Result<(), Report> {
+        pub fn run(self) -> Result<(), Report> {
             let Self::Serve(serve) = self;
-            serve.run(app)
+            serve.run()
         }
     }
 
     impl Serve {
-        fn run(self, app: &App) -> Result<(), Report> {
+        fn run(self) -> Result<(), Report> {
             let simulator = self.simulator()?;
             let failed = |what: &str, error: std::io::Error| {
                 Report::text(Kind::Failed, format!("cannot listen on {what}: {error}"))
             };
+            // a runtime of its own: nothing is unlocked here, and SIGHUP ends it as any program
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .build();
+            let runtime = runtime.map_err(|error| failed("anything", error))?;
             // the signals first: who reads the address may send one at once
-            app.runtime().block_on(async {
+            runtime.block_on(async {
                 let signals = (
                     signal(SignalKind::interrupt()),
                     signal(SignalKind::terminate()),
@@ -142,7 +146,7 @@ mod serve {
 #[cfg(not(feature = "simulator"))]
 impl Command {
     /// Refuses: it is not in this program.
-    pub fn run(self, _: &crate::app::App) -> Result<(), crate::report::Report> {
+    pub fn run(self) -> Result<(), crate::report::Report> {
         Err(crate::report::Report::text(
             crate::report::Kind::Failed,
             "this bcm was built without the simulator",
