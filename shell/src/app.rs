@@ -286,14 +286,14 @@ impl App {
     #[cfg(feature = "simulator")]
     fn holder(&self, simulated: bool) -> Holder {
         match simulated {
-            false => Holder::Person,
+            false => Holder::PERSON,
             true => crate::simulator::holder(&self.flags),
         }
     }
 
     #[cfg(not(feature = "simulator"))]
     fn holder(&self, _simulated: bool) -> Holder {
-        Holder::Person
+        Holder::PERSON
     }
 
     /// Names the keys of the open wallet, for completion.

@@ -1,6 +1,6 @@
 //! `simulator`: a Trezor in software for other programs.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 
@@ -46,17 +46,10 @@ pub struct Serve {
     pub label: String,
 }
 
-impl Serve {
-    /// Returns where to listen over UDP: as told, or by default when nothing is told.
-    pub fn udp_or_default(&self) -> Option<SocketAddr> {
-        let nothing = self.udp.is_none() && self.bridge.is_none();
-        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 21324));
-        self.udp.or(nothing.then_some(default))
-    }
-}
-
 #[cfg(feature = "simulator")]
 mod serve {
+    use std::net::{Ipv4Addr, SocketAddr};
+
     use bcm_keystore::simulator::{Mnemonic, Simulator};
     use tokio::signal::unix::{SignalKind, signal};
 
@@ -74,6 +67,13 @@ mod serve {
     }
 
     impl Serve {
+        /// Returns where to listen over UDP: as told, or by default when nothing is told.
+        fn udp_or_default(&self) -> Option<SocketAddr> {
+            let nothing = self.udp.is_none() && self.bridge.is_none();
+            let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 21324));
+            self.udp.or(nothing.then_some(default))
+        }
+
         fn run(self) -> Result<(), Report> {
             let simulator = self.simulator()?;
             let failed = |what: &str, error: std::io::Error| {
