@@ -151,6 +151,15 @@ impl Device {
         }
     }
 
+    /// Resolves when the device is let go: after the last handle, others may have it.
+    ///
+    /// A program that ends before that leaves the device held on the bridge.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut lost = self.lost.clone();
+        // the actor, which owns the transport and the sender, drops them in this order
+        async move { while lost.changed().await.is_ok() {} }
+    }
+
     fn gone(&self) -> DeviceError {
         let loss = self.lost.borrow().unwrap_or(Loss::Gone);
         DeviceError::Lost {

@@ -1,1 +1,25 @@
-//! Fixtures of the end-to-end tests: real peers, started and stopped.
+//! Fixtures of the end-to-end tests: an empty environment, and real peers, started and stopped.
+//!
+//! A fixture that cannot start fails the test and says why: nothing is skipped.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a fixture that cannot be made has no test to go on with"
+)]
+
+mod bcm;
+mod environment;
+mod fake;
+mod peers;
+mod pty;
+mod simulator;
+mod sshd;
+mod wait;
+
+pub use bcm::{Bcm, Output, Running};
+pub use environment::TestEnv;
+pub use fake::{FakeBridge, FakeDevice};
+pub use peers::Peers;
+pub use pty::Pty;
+pub use simulator::{PASSPHRASE, Simulator};
+pub use sshd::Sshd;
+pub use wait::wait_until;

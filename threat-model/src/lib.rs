@@ -1,1 +1,9 @@
-//! What bcm defends against, as data and prose.
+#![doc = include_str!("../README.md")]
+
+mod adversary;
+mod asset;
+mod threat;
+
+pub use adversary::Adversary;
+pub use asset::Asset;
+pub use threat::{THREATS, Threat};

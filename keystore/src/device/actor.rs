@@ -26,6 +26,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long a device may take to answer `Cancel` before it counts as silent.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a device may take for what it answers without asking the person.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often an idle device is looked for.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
@@ -180,6 +183,11 @@ impl Actor {
             source: Some(error),
         }
     }
+}
+
+/// Tells whether a device answers `message` at once, whatever the person does.
+fn needs_nobody(message: &Message) -> bool {
+    message.is::<Initialize>() || message.is::<protos::GetFeatures>() || message.is::<EndSession>()
 }
 
 /// Time that the machine has spent suspended since it booted.
@@ -411,6 +419,7 @@ impl Dialogue<'_> {
             .map_err(|error| self.actor.lost_by(error))?;
         let patience = || Instant::now() + CANCEL_PATIENCE;
         let mut deadline = message.is::<protos::Cancel>().then(patience);
+        let overdue = needs_nobody(message).then(|| Instant::now() + ANSWER_PATIENCE);
         let mut crossed = false;
         loop {
             let answer = self
@@ -442,6 +451,10 @@ impl Dialogue<'_> {
                     if crossed {
                         return Err(DeviceError::Cancelled);
                     }
+                    self.actor.lose(Loss::Silent);
+                    self.check_lost()?;
+                }
+                None if overdue.is_some_and(|overdue| Instant::now() > overdue) => {
                     self.actor.lose(Loss::Silent);
                     self.check_lost()?;
                 }

@@ -36,6 +36,7 @@ pub struct UdpTransport {
     socket: UdpSocket,
     peer: SocketAddr,
     decoder: Decoder,
+    heard: Instant,
     pinged: Instant,
     unanswered: Option<Instant>,
 }
@@ -86,6 +87,7 @@ impl UdpTransport {
             socket,
             peer,
             decoder: Decoder::new(),
+            heard: now,
             pinged: now.checked_sub(PING_EVERY).unwrap_or(now),
             unanswered: None,
         })
@@ -167,6 +169,7 @@ impl Transport for UdpTransport {
             match self.datagram(left.min(TICK))? {
                 Some(Datagram::Pong) => {}
                 Some(Datagram::Chunk(chunk)) => {
+                    self.heard = Instant::now();
                     if let Some(message) = self.decoder.push(&*chunk)? {
                         return Ok(Some(message));
                     }
@@ -180,6 +183,10 @@ impl Transport for UdpTransport {
                     return Err(TransportError::Gone(Some(ErrorKind::TimedOut.into())));
                 }
                 None => {}
+            }
+            if self.decoder.is_midway() && self.heard.elapsed() > PATIENCE {
+                let found = "a message that stops midway".to_owned();
+                return Err(TransportError::Malformed(found));
             }
             self.ping_if_due()?;
             if left.is_zero() {

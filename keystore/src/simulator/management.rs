@@ -35,16 +35,6 @@ impl Engine {
         success("")
     }
 
-    /// Raises flags that hosts leave on the device; none is ever lowered. `trezorctl` does so to find
-    /// out whether the device is initialized.
-    pub(super) fn apply_flags(&mut self, request: &ApplyFlags) -> Result<Success, Stop> {
-        if self.memory.mnemonic.is_none() {
-            return Err(Stop::not_initialized());
-        }
-        self.memory.flags |= request.flags();
-        Ok(success("Flags applied"))
-    }
-
     pub(super) fn apply_settings(&mut self, request: ApplySettings) -> Result<Success, Stop> {
         if self.memory.mnemonic.is_none() {
             return Err(Stop::not_initialized());
@@ -68,6 +58,15 @@ impl Engine {
             self.set_passphrase_source(always)?;
         }
         Ok(success("Settings applied"))
+    }
+
+    /// Sets flags, which stay set. Clients send none at all, to have the PIN asked for.
+    pub(super) fn apply_flags(&mut self, request: &ApplyFlags) -> Result<Success, Stop> {
+        if self.memory.mnemonic.is_none() {
+            return Err(Stop::not_initialized());
+        }
+        self.memory.flags |= request.flags();
+        Ok(success("Flags applied"))
     }
 
     fn set_label(&mut self, label: String) -> Result<(), Stop> {

@@ -105,9 +105,9 @@ pub(super) struct Memory {
     pub(super) passphrase_protection: bool,
     pub(super) passphrase_always_on_device: bool,
     pub(super) pin: Option<LockedPage>,
+    pub(super) flags: u32,
     pub(super) unlocked: bool,
     pub(super) wrong_pins: u32,
-    pub(super) flags: u32,
 }
 
 impl Default for Memory {
@@ -133,9 +133,9 @@ impl Memory {
             passphrase_protection: false,
             passphrase_always_on_device: false,
             pin: None,
+            flags: 0,
             unlocked: true,
             wrong_pins: 0,
-            flags: 0,
         }
     }
 

@@ -47,6 +47,18 @@ fn the_eleventh_session_costs_the_first_its_place() {
 }
 
 #[test]
+fn flags_that_are_set_stay_set() {
+    let mut host = Host::of(&Simulator::builder().build());
+    for (flags, then) in [(0, 0), (4, 4), (1, 5), (0, 5)] {
+        let mut request = ApplyFlags::new();
+        request.set_flags(flags);
+        let _: Success = host.call(&request);
+        let told: Features = host.call(&GetFeatures::new());
+        assert_eq!(told.flags(), then);
+    }
+}
+
+#[test]
 fn each_session_is_a_wallet_of_its_own() {
     let mut host = Host::of(&Simulator::builder().build());
     let first = host.initialize(None).session_id().to_vec();
@@ -281,22 +293,14 @@ fn settings_are_changed_one_confirmation_each() {
     );
 }
 
-/// `trezorctl` raises none, to learn whether the device is initialized.
 #[test]
-fn flags_are_raised_and_never_lowered() {
-    let mut host = Host::of(&Simulator::builder().build());
-    for (raised, told) in [(1, 1), (0, 1), (4, 5)] {
-        let mut flags = ApplyFlags::new();
-        flags.set_flags(raised);
-        read::<Success>(&host.ask(&flags));
-        assert_eq!(host.call::<_, Features>(&GetFeatures::new()).flags(), told);
-    }
+fn a_device_without_a_seed_takes_no_flags() {
     let mut host = Host::of(&Simulator::builder().uninitialized().build());
-    host.send(&Message::new(28, vec![]));
-    assert_eq!(code(&host.receive()), FailureType::Failure_DataError);
     let mut flags = ApplyFlags::new();
     flags.set_flags(0);
     assert_eq!(code(&host.ask(&flags)), FailureType::Failure_NotInitialized);
+    host.send(&Message::new(28, vec![]));
+    assert_eq!(code(&host.receive()), FailureType::Failure_DataError);
 }
 
 #[test]

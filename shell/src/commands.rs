@@ -1,0 +1,8 @@
+//! The commands, one noun each: what they take and what they do.
+
+pub mod config;
+pub mod device;
+pub mod info;
+pub mod simulator;
+pub mod ssh;
+pub mod stack;

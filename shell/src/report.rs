@@ -1,0 +1,358 @@
+//! Errors as a person sees them: what, why, what to do next; and as a script does: the exit code.
+
+use std::error::Error;
+use std::fmt;
+
+use bcm_cluster::command::CommandError;
+use bcm_cluster::{ConnectionError, HostKeyError, ScanError};
+use bcm_keystore::Hint;
+use bcm_keystore::device::discovery::DiscoveryError;
+use bcm_keystore::device::{DeviceError, SelectorError};
+use bcm_keystore::interaction::NoAnswer;
+use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
+use bcm_keystore::store::StoreError;
+use bcm_keystore::unlock::UnlockError;
+
+use crate::config::ConfigError;
+use crate::ui::{self, Style};
+
+/// What kind of failure it is, as the exit code tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// It was tried and did not work.
+    Failed = 1,
+    /// It was asked for in a way that bcm does not know.
+    Usage = 2,
+    /// The device is absent, or it or the person at it refused.
+    Device = 3,
+    /// A signature, a host key or a digest is not the right one.
+    Verification = 4,
+}
+
+/// A failure on its way to the person.
+#[derive(Debug)]
+pub struct Report {
+    kind: Kind,
+    error: Box<dyn Error + Send + Sync>,
+    place: Option<String>,
+    notes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Report {
+    /// Reports `error` and its hint.
+    pub fn new(kind: Kind, error: impl Error + Hint + Send + Sync + 'static) -> Self {
+        Self {
+            kind,
+            hint: error.hint(),
+            error: Box::new(error),
+            place: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Reports what was asked for in a wrong way.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::text(Kind::Usage, what)
+    }
+
+    /// Reports what the shell itself has to say.
+    pub fn text(kind: Kind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            error: what.into().into(),
+            place: None,
+            notes: Vec::new(),
+            hint: None,
+        }
+    }
+
+    /// Adds the next act, unless the error knew a better one.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint.get_or_insert(hint.into());
+        self
+    }
+
+    /// Adds a line on what did or did not change.
+    #[must_use]
+    pub fn with_note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Names the line of a script.
+    #[must_use]
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        self.place.get_or_insert(place.into());
+        self
+    }
+
+    /// Returns the exit code.
+    pub fn exit_code(&self) -> u8 {
+        self.kind as u8
+    }
+
+    /// Prints it on stderr.
+    pub fn print(&self) {
+        ui::say(&self.render(ui::paint_stderr));
+    }
+
+    /// Writes it out: one line, the causes that add something, notes, hint.
+    fn render(&self, paint: impl Fn(Style, &str) -> String) -> String {
+        let mut what = self.error.to_string();
+        let mut cause = self.error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !what.contains(&text) {
+                what = format!("{what}: {text}");
+            }
+            cause = error.source();
+        }
+        let place = self.place.as_ref();
+        let place = place.map_or_else(String::new, |place| format!("{}: ", ui::printable(place)));
+        let mut lines = vec![format!(
+            "{} {place}{}",
+            paint(Style::Error, "error:"),
+            ui::printable(&what)
+        )];
+        lines.extend(self.notes.iter().map(|note| ui::printable(note)));
+        if let Some(hint) = &self.hint {
+            let hint = ui::printable(hint);
+            lines.push(format!("{} {hint}", paint(Style::Hint, "hint:")));
+        }
+        lines.join("\n")
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(|_, text| text.to_owned()))
+    }
+}
+
+fn of_device(error: &DeviceError) -> Kind {
+    match error {
+        DeviceError::Cancelled => Kind::Failed,
+        DeviceError::NoAnswer(answer) => of_answer(answer),
+        _ => Kind::Device,
+    }
+}
+
+fn of_answer(answer: &NoAnswer) -> Kind {
+    match answer {
+        NoAnswer::GivenUp => Kind::Failed,
+        NoAnswer::Nobody | NoAnswer::Passphrase(_) => Kind::Usage,
+        _ => Kind::Device,
+    }
+}
+
+fn of_store(error: &StoreError) -> Kind {
+    match error {
+        StoreError::Damaged { .. } | StoreError::OtherWallet(_) => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<DeviceError> for Report {
+    fn from(error: DeviceError) -> Self {
+        Self::new(of_device(&error), error)
+    }
+}
+
+impl From<UnlockError> for Report {
+    fn from(error: UnlockError) -> Self {
+        let kind = match &error {
+            UnlockError::Device(error) => of_device(error),
+            UnlockError::Store(error) => of_store(error),
+            _ => Kind::Device,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<DiscoveryError> for Report {
+    fn from(error: DiscoveryError) -> Self {
+        Self::new(Kind::Device, error)
+    }
+}
+
+impl From<StoreError> for Report {
+    fn from(error: StoreError) -> Self {
+        Self::new(of_store(&error), error)
+    }
+}
+
+fn of_ssh_store(error: &SshStoreError) -> Kind {
+    match error {
+        SshStoreError::Store(error) => of_store(error),
+        SshStoreError::Changed { .. } => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<SshStoreError> for Report {
+    fn from(error: SshStoreError) -> Self {
+        Self::new(of_ssh_store(&error), error)
+    }
+}
+
+impl From<SshError> for Report {
+    fn from(error: SshError) -> Self {
+        let kind = match &error {
+            SshError::Device(error) => of_device(error),
+            SshError::KeyChanged { .. } | SshError::BadSignature(_) => Kind::Verification,
+            SshError::Curve(_) => Kind::Usage,
+            _ => Kind::Device,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<AgentError> for Report {
+    fn from(error: AgentError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+fn of_host_key(error: &HostKeyError) -> Kind {
+    match error {
+        HostKeyError::NoKeys { .. } => Kind::Failed,
+        _ => Kind::Verification,
+    }
+}
+
+impl From<HostKeyError> for Report {
+    fn from(error: HostKeyError) -> Self {
+        Self::new(of_host_key(&error), error)
+    }
+}
+
+impl From<ConnectionError> for Report {
+    fn from(error: ConnectionError) -> Self {
+        let kind = match &error {
+            ConnectionError::HostKey(error) => of_host_key(error),
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ScanError> for Report {
+    fn from(error: ScanError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+impl From<CommandError> for Report {
+    fn from(error: CommandError) -> Self {
+        Self::text(Kind::Usage, error.to_string())
+    }
+}
+
+impl From<ConfigError> for Report {
+    fn from(error: ConfigError) -> Self {
+        let kind = if error.is_usage() {
+            Kind::Usage
+        } else {
+            Kind::Failed
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<SelectorError> for Report {
+    fn from(error: SelectorError) -> Self {
+        Self::text(Kind::Usage, error.to_string())
+    }
+}
+
+impl From<crate::split::SplitError> for Report {
+    fn from(error: crate::split::SplitError) -> Self {
+        Self::new(Kind::Usage, error)
+    }
+}
+
+impl From<crate::env::NoHome> for Report {
+    fn from(error: crate::env::NoHome) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+impl From<crate::process::HardenError> for Report {
+    fn from(error: crate::process::HardenError) -> Self {
+        Self {
+            kind: Kind::Failed,
+            error: Box::new(error),
+            place: None,
+            notes: vec!["nothing was asked and nothing was read".into()],
+            hint: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use bcm_keystore::device::Loss;
+    use bcm_keystore::secret::PassphraseError;
+
+    use super::*;
+
+    fn plain(report: &Report) -> String {
+        report.to_string()
+    }
+
+    #[test]
+    fn an_error_says_what_why_and_what_next() {
+        let report = Report::from(StoreError::Io {
+            path: "/x/salt".into(),
+            source: io::Error::from(io::ErrorKind::PermissionDenied),
+        });
+        assert_eq!(
+            plain(&report.with_note("nothing was written")),
+            "error: cannot use `/x/salt`: permission denied\n\
+             nothing was written\n\
+             hint: check who owns it and whether the disk is full"
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let report = Report::from(UnlockError::Device(DeviceError::NoAnswer(
+            NoAnswer::Passphrase(PassphraseError::Empty.into()),
+        )));
+        let text = plain(&report);
+        assert_eq!(text.matches("an empty passphrase").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn exit_codes_tell_the_kinds_apart() {
+        let lost = || DeviceError::Lost {
+            device: "usb".into(),
+            loss: Loss::Gone,
+            source: None,
+        };
+        for (report, code) in [
+            (Report::from(lost()), 3),
+            (Report::from(UnlockError::Device(lost())), 3),
+            (Report::from(DeviceError::Declined), 3),
+            (Report::from(DeviceError::Cancelled), 1),
+            (Report::from(DeviceError::NoAnswer(NoAnswer::Nobody)), 2),
+            (Report::from(UnlockError::PassphraseOff), 3),
+            (Report::from(StoreError::OtherWallet("/x".into())), 4),
+            (Report::from(ConfigError::NoPair("x".into())), 2),
+            (Report::from(crate::split::split("'").unwrap_err()), 2),
+        ] {
+            assert_eq!(report.exit_code(), code, "{report:?}");
+        }
+    }
+
+    #[test]
+    fn foreign_text_cannot_repaint_the_terminal() {
+        let report = Report::text(Kind::Failed, "peer said \u{1b}[2J\r\nok\u{202e}").at("a\u{7}:1");
+        assert_eq!(plain(&report), "error: a?:1: peer said ?[2J??ok?");
+    }
+}

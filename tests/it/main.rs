@@ -1,0 +1,20 @@
+//! One binary for all end-to-end tests.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what helps a test fails it as the test itself would"
+)]
+
+mod architecture;
+mod bad_input;
+mod clients;
+mod config;
+mod device_loss;
+mod hostile_device;
+mod repl;
+mod secrets;
+mod ssh_agent;
+mod ssh_login;
+mod support;
+mod threats;
+mod unlock;
+mod vectors;

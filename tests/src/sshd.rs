@@ -1,0 +1,164 @@
+//! A real OpenSSH server on loopback, as the current user, in a folder of its own.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use crate::environment::TestEnv;
+use crate::wait::wait_until;
+
+/// A running sshd. Ended when dropped.
+#[derive(Debug)]
+pub struct Sshd {
+    child: Child,
+    dir: PathBuf,
+    port: u16,
+}
+
+impl Sshd {
+    /// Starts one that lets nobody in yet.
+    ///
+    /// # Panics
+    ///
+    /// When sshd is not installed or does not come up.
+    pub fn start(env: &TestEnv) -> Self {
+        let dir = env.path().join("sshd");
+        fs::create_dir(&dir).unwrap();
+        let keygen = env
+            .command("/usr/bin/ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(dir.join("host_key"))
+            .status()
+            .expect("ssh-keygen is installed");
+        assert!(keygen.success());
+        fs::write(dir.join("authorized_keys"), "").unwrap();
+        if rustix::process::geteuid().is_root() {
+            // Debian makes it when the service starts, which it does not have to.
+            fs::create_dir_all("/run/sshd").unwrap();
+        }
+        // A free port, kept by nobody for a moment: a port that is taken shows, and is tried again.
+        for _ in 0..5 {
+            let port = free_port();
+            if let Some(child) = try_start(env, &dir, port) {
+                return Self { child, dir, port };
+            }
+        }
+        panic!("sshd does not start:\n{}", log(&dir));
+    }
+
+    /// Lets the holder of this key in.
+    pub fn authorize(&self, public_key: &str) {
+        let path = self.dir.join("authorized_keys");
+        let keys = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{keys}{}\n", public_key.trim_end())).unwrap();
+    }
+
+    /// Returns the port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns `USER@127.0.0.1:PORT` with the user that it lets in.
+    pub fn destination(&self) -> String {
+        format!("{}@127.0.0.1:{}", self.user(), self.port)
+    }
+
+    /// Returns the only user that it can let in.
+    pub fn user(&self) -> String {
+        let id = std::process::Command::new("/usr/bin/id")
+            .arg("-un")
+            .output()
+            .unwrap();
+        String::from_utf8(id.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Returns the fingerprint of its host key, `SHA256:…`.
+    pub fn fingerprint(&self) -> String {
+        let list = std::process::Command::new("/usr/bin/ssh-keygen")
+            .args(["-l", "-E", "sha256", "-f"])
+            .arg(self.dir.join("host_key.pub"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(list.stdout).unwrap();
+        text.split(' ').nth(1).unwrap().to_owned()
+    }
+
+    /// Replaces its host key, as a reinstalled machine or an impostor would, and starts it again.
+    #[must_use]
+    pub fn with_another_host_key(mut self, env: &TestEnv) -> Self {
+        self.stop();
+        for name in ["host_key", "host_key.pub"] {
+            fs::remove_file(self.dir.join(name)).unwrap();
+        }
+        let keygen = env
+            .command("/usr/bin/ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(self.dir.join("host_key"))
+            .status()
+            .unwrap();
+        assert!(keygen.success());
+        self.child = try_start(env, &self.dir, self.port).expect("sshd starts again");
+        self
+    }
+
+    /// Returns what it logged.
+    pub fn log(&self) -> String {
+        log(&self.dir)
+    }
+
+    fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn try_start(env: &TestEnv, dir: &Path, port: u16) -> Option<Child> {
+    let dir_text = dir.to_string_lossy();
+    let config = format!(
+        "ListenAddress 127.0.0.1:{port}\n\
+         HostKey {dir_text}/host_key\n\
+         AuthorizedKeysFile {dir_text}/authorized_keys\n\
+         PidFile {dir_text}/pid\n\
+         PasswordAuthentication no\n\
+         KbdInteractiveAuthentication no\n\
+         PermitRootLogin prohibit-password\n\
+         StrictModes no\n\
+         UsePAM no\n\
+         LogLevel VERBOSE\n"
+    );
+    let config_path = dir.join("sshd_config");
+    fs::write(&config_path, config).unwrap();
+    let mut child = env
+        .command("/usr/sbin/sshd")
+        .args(["-D", "-E"])
+        .arg(dir.join("log"))
+        .arg("-f")
+        .arg(&config_path)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("sshd is installed");
+    let up = wait_until("sshd answers or ends", Duration::from_secs(10), || {
+        if child.try_wait().unwrap().is_some() {
+            return Some(false);
+        }
+        TcpStream::connect(("127.0.0.1", port)).ok().map(|_| true)
+    });
+    up.then_some(child)
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn log(dir: &Path) -> String {
+    fs::read_to_string(dir.join("log")).unwrap_or_default()
+}

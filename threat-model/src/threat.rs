@@ -1,0 +1,250 @@
+//! The threats, what answers each, and the tests that prove the answer.
+
+use crate::adversary::Adversary;
+use crate::asset::Asset;
+
+/// One way to lose something, and what stands in the way.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Threat {
+    /// A number that stays: `T-07`.
+    pub id: &'static str,
+    /// What happens, in one line.
+    pub title: &'static str,
+    /// What is lost.
+    pub asset: Asset,
+    /// Who does it.
+    pub adversary: Adversary,
+    /// What stands in the way.
+    pub mitigation: &'static str,
+    /// The tests that prove it: `FILE::FUNCTION`, from the top of the repository.
+    pub tests: &'static [&'static str],
+}
+
+/// Every threat that is answered. What is not stands in the README, under its own heading.
+pub const THREATS: &[Threat] = &[
+    Threat {
+        id: "T-01",
+        title: "The passphrase ends up in a log, in history or in a file",
+        asset: Asset::Passphrase,
+        adversary: Adversary::DiskReader,
+        mitigation: "A secret is a type without `Display`, `Serialize` or `Clone`; messages print \
+                     their type and length only; trace events of the device library reach no sink",
+        tests: &[
+            "tests/it/secrets.rs::the_passphrase_is_written_nowhere",
+            "tests/it/secrets.rs::the_search_would_find_a_passphrase_that_was_written",
+        ],
+    },
+    Threat {
+        id: "T-02",
+        title: "The passphrase is read out of memory: core file, swap, debugger",
+        asset: Asset::Passphrase,
+        adversary: Adversary::Neighbour,
+        mitigation: "Core files and tracing are switched off before the passphrase is read; it \
+                     lives in locked pages that are wiped on drop; no flag or variable takes it",
+        tests: &["tests/it/secrets.rs::the_process_leaves_no_core_and_lets_nobody_trace_it"],
+    },
+    Threat {
+        id: "T-03",
+        title: "A mistyped passphrase opens another, empty wallet unnoticed",
+        asset: Asset::Keys,
+        adversary: Adversary::Mishap,
+        mitigation: "A keyed hash of the wallet's root tells whether it was seen before, and the \
+                     shell says which of the two it is on every unlock",
+        tests: &["tests/it/unlock.rs::a_mistyped_passphrase_is_a_wallet_never_seen_before"],
+    },
+    Threat {
+        id: "T-04",
+        title: "The standard wallet, which whoever holds the seed can open, is used by mistake",
+        asset: Asset::Keys,
+        adversary: Adversary::Mishap,
+        mitigation: "An empty passphrase is refused on the host, and on the device by comparing \
+                     with the standard wallet; a device with passphrase protection off is refused \
+                     with the command that turns it on",
+        tests: &[
+            "tests/it/unlock.rs::an_empty_passphrase_is_refused_on_the_host",
+            "tests/it/unlock.rs::an_empty_passphrase_is_refused_on_the_device",
+            "tests/it/unlock.rs::a_device_without_passphrase_protection_is_refused_with_the_remedy",
+        ],
+    },
+    Threat {
+        id: "T-05",
+        title: "Another program opens another wallet on the device between two of our requests",
+        asset: Asset::Keys,
+        adversary: Adversary::Neighbour,
+        mitigation: "Our session is selected again before each request and its id compared; a lost \
+                     session locks the shell instead of asking another wallet",
+        tests: &["tests/it/device_loss.rs::another_wallet_opened_in_between_is_not_ours"],
+    },
+    Threat {
+        id: "T-06",
+        title: "Another program takes the device over on the bridge",
+        asset: Asset::Consent,
+        adversary: Adversary::Neighbour,
+        mitigation: "The bridge is asked with the session that we hold; one that was taken is an \
+                     error in one line and a locked shell. We take over only with `--take-over`",
+        tests: &["tests/it/device_loss.rs::of_two_programs_on_one_device_the_loser_gets_one_line"],
+    },
+    Threat {
+        id: "T-07",
+        title: "The device vanishes in the middle of a signature",
+        asset: Asset::Consent,
+        adversary: Adversary::Mishap,
+        mitigation: "Noticed within two seconds, told in one line, locked; `unlock` goes on in the \
+                     same shell",
+        tests: &["tests/it/device_loss.rs::a_device_lost_in_the_middle_of_a_signature_comes_back"],
+    },
+    Threat {
+        id: "T-08",
+        title: "What answers on the device's port is not a Trezor, or lies about lengths",
+        asset: Asset::State,
+        adversary: Adversary::FalseDevice,
+        mitigation: "Lengths are checked against a limit before memory is taken, and every wrong \
+                     byte is an error",
+        tests: &[
+            "tests/it/hostile_device.rs::a_peer_that_sends_rubbish_is_named",
+            "tests/it/hostile_device.rs::a_message_with_the_wrong_magic_is_refused",
+            "tests/it/hostile_device.rs::an_oversized_message_is_refused_before_it_is_read",
+            "tests/it/hostile_device.rs::a_truncated_message_does_not_hang",
+            "tests/it/hostile_device.rs::a_bridge_that_answers_500_is_quoted",
+        ],
+    },
+    Threat {
+        id: "T-09",
+        title: "Another user of the machine asks our agent for a signature",
+        asset: Asset::Consent,
+        adversary: Adversary::OtherUser,
+        mitigation: "The socket is 0600 in a folder that is 0700, the peer's uid is compared, and \
+                     the device asks in any case",
+        tests: &["tests/it/ssh_agent.rs::the_socket_is_for_its_owner_alone"],
+    },
+    Threat {
+        id: "T-10",
+        title: "A host that the person logged in to uses the forwarded agent to log in elsewhere",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "`session-bind@openssh.com` is honoured: a bound-for-forwarding connection gets \
+                     no signature; `ssh connect` never forwards",
+        tests: &["tests/it/ssh_agent.rs::a_forwarded_agent_signs_nothing"],
+    },
+    Threat {
+        id: "T-11",
+        title: "The agent is asked to sign something that only looks harmless",
+        asset: Asset::Consent,
+        adversary: Adversary::Neighbour,
+        mitigation: "What is to be signed is parsed: a login or an SSHSIG, whose user, host or \
+                     namespace stands on the prompt; anything else is refused before the device",
+        tests: &[
+            "tests/it/ssh_agent.rs::data_of_unknown_form_is_not_signed",
+            "tests/it/ssh_agent.rs::only_stored_keys_are_offered",
+            "tests/it/ssh_agent.rs::keys_cannot_be_added_or_removed_through_the_socket",
+        ],
+    },
+    Threat {
+        id: "T-12",
+        title: "Someone else answers at the host's address",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "The first contact needs a fingerprint that the person compares or gives; the \
+                     key is pinned in bcm's own file; a changed key is a hard stop. The system's \
+                     known_hosts, configuration and agents are not consulted",
+        tests: &[
+            "tests/it/ssh_login.rs::an_unknown_host_is_refused_without_its_fingerprint",
+            "tests/it/ssh_login.rs::a_host_with_another_fingerprint_is_refused",
+            "tests/it/ssh_login.rs::a_changed_host_key_is_a_hard_stop",
+        ],
+    },
+    Threat {
+        id: "T-13",
+        title: "Two identities that look different have one key",
+        asset: Asset::Keys,
+        adversary: Adversary::Mishap,
+        mitigation: "`/`, `@` and `:` are refused inside the user and the host of an identity that \
+                     bcm makes; the protocol is always set, the index always 0",
+        tests: &["tests/it/bad_input.rs::malformed_identities_are_refused_by_name"],
+    },
+    Threat {
+        id: "T-14",
+        title: "A name from outside repaints the terminal",
+        asset: Asset::Terminal,
+        adversary: Adversary::Network,
+        mitigation: "A prompt is printable ASCII by construction; what a device, host or file says \
+                     is escaped before it is shown",
+        tests: &[
+            "keystore/src/interaction.rs::a_prompt_cannot_carry_terminal_escapes",
+            "tests/it/hostile_device.rs::a_label_cannot_repaint_the_terminal",
+        ],
+    },
+    Threat {
+        id: "T-15",
+        title: "The disk tells that there are hidden wallets, and how many",
+        asset: Asset::Deniability,
+        adversary: Adversary::DiskReader,
+        mitigation: "Each wallet has a folder named by a keyed hash, among decoys made in advance; \
+                     what lies inside is sealed under a key that only the device derives",
+        tests: &[
+            "tests/it/secrets.rs::the_folders_do_not_tell_how_many_wallets_there_are",
+            "tests/it/secrets.rs::no_identity_stands_in_the_clear_on_disk",
+        ],
+    },
+    Threat {
+        id: "T-16",
+        title: "The configuration is changed by hand or by another program",
+        asset: Asset::State,
+        adversary: Adversary::Neighbour,
+        mitigation: "Unknown and duplicate keys are refused by name, values are parsed, and no key \
+                     can switch a confirmation on the device off",
+        tests: &[
+            "tests/it/config.rs::unknown_keys_are_refused_with_the_nearest_name",
+            "tests/it/config.rs::a_damaged_file_is_refused_and_left_as_it_is",
+        ],
+    },
+    Threat {
+        id: "T-17",
+        title: "Someone tries the shell with a simulated device and real money",
+        asset: Asset::Keys,
+        adversary: Adversary::Mishap,
+        mitigation: "A simulated device is marked in every prompt and refuses mainnet, at unlock and \
+                     at every change of the chain",
+        tests: &["tests/it/unlock.rs::a_simulated_device_refuses_mainnet"],
+    },
+    Threat {
+        id: "T-18",
+        title: "Files of bcm are read or replaced by another user",
+        asset: Asset::State,
+        adversary: Adversary::OtherUser,
+        mitigation: "Files are 0600 and folders 0700 from the moment they exist; each is written \
+                     beside and renamed, so that a power cut leaves the old or the new one",
+        tests: &["tests/it/secrets.rs::files_are_private_from_the_start"],
+    },
+    Threat {
+        id: "T-19",
+        title: "An error on the way to an unlock leaves keys usable",
+        asset: Asset::Keys,
+        adversary: Adversary::Mishap,
+        mitigation: "`Session<Locked>` has no operation that needs a key, and only `unlock` makes a \
+                     `Session<Unlocked>`; a declined, wrong or lost answer returns the locked one",
+        tests: &[
+            "tests/it/unlock.rs::a_wrong_pin_is_refused",
+            "tests/it/unlock.rs::an_uninitialised_device_is_refused",
+            "tests/it/unlock.rs::a_device_in_bootloader_mode_is_refused",
+        ],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_threat_has_a_number_of_its_own_and_a_proof() {
+        let ids: BTreeSet<_> = THREATS.iter().map(|threat| threat.id).collect();
+        assert_eq!(ids.len(), THREATS.len());
+        for (at, threat) in THREATS.iter().enumerate() {
+            assert_eq!(threat.id, format!("T-{:02}", at + 1));
+            assert!(!threat.tests.is_empty(), "{} is unproved", threat.id);
+        }
+    }
+}
