@@ -46,6 +46,12 @@ impl Transport for Link {
         self.events.send(event).map_err(|_| gone())
     }
 
+    fn alive(&mut self) -> Result<(), TransportError> {
+        // a farewell of nobody does nothing
+        let nobody = Event::Leave(PeerId::fresh());
+        self.events.send(nobody).map_err(|_| gone())
+    }
+
     fn receive(&mut self, wait: Duration) -> Result<Option<Message>, TransportError> {
         match self.replies.recv_timeout(wait) {
             Ok(message) => Ok(Some(message)),

@@ -2,4 +2,5 @@ mod behaviour;
 mod host;
 mod replay;
 mod servers;
+mod transports;
 mod vectors;
