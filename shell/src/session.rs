@@ -131,6 +131,8 @@ pub struct Keeper {
     agent_wanted: AtomicBool,
     /// A child has the terminal: Ctrl-C is its business.
     lent: AtomicBool,
+    /// The program was told to end.
+    ending: AtomicBool,
 }
 
 impl Keeper {
@@ -145,6 +147,7 @@ impl Keeper {
             runtime_parent,
             agent_wanted: AtomicBool::new(false),
             lent: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
         }
     }
 
@@ -160,7 +163,7 @@ impl Keeper {
             .prefix(&prefix)
             .permissions(Permissions::from_mode(0o700));
         let parent = self.runtime_parent.clone().filter(|parent| parent.is_dir());
-        let parent = parent.unwrap_or_else(std::env::temp_dir);
+        let parent = parent.unwrap_or_else(crate::env::temporary_folder);
         let made = builder.tempdir_in(&parent).map_err(|error| {
             let parent = parent.display();
             Report::text(
@@ -187,6 +190,11 @@ impl Keeper {
     pub fn lend_terminal(&self) -> Lent<'_> {
         self.lent.store(true, Ordering::Release);
         Lent(self)
+    }
+
+    /// Tells whether the program was told to end.
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     /// Returns what notes the use of the session.
@@ -317,7 +325,7 @@ impl Keeper {
         self.close(&mut state).await
     }
 
-    /// Ends the command that runs, if one does; `false` when there was none to tell the person.
+    /// Ends the command that runs, which tells the person; gives `reason` back when there is none.
     pub fn interrupt(&self, reason: Reason) -> Result<(), Reason> {
         match lock(&self.running).take() {
             Some(running) => {
