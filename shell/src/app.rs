@@ -2,8 +2,9 @@
 
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use bcm_keystore::device::{DeviceSelector, Transport, discovery};
+use bcm_keystore::device::{DeviceSelector, Release, Transport, discovery};
 use bcm_keystore::ssh::SshStore;
 use bcm_keystore::{Chain, Device, Home, Session};
 use tokio::runtime::Runtime;
@@ -18,6 +19,9 @@ use crate::{repl, split};
 
 /// Longest script line; nobody writes more by hand.
 const MAX_LINE: u64 = 1 << 16;
+
+/// Longest wait until a device is let go.
+const LET_GO_WAIT: Duration = Duration::from_secs(2);
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub struct App {
     /// There is a prompt: what serves need not wait.
     pub interactive: bool,
     runtime: OnceLock<Runtime>,
+    /// The device that was taken last.
+    held: Option<Release>,
     #[cfg(feature = "simulator")]
     simulator: Option<crate::simulator::Embedded>,
 }
@@ -86,6 +92,7 @@ impl App {
             interactive: false,
             paths,
             runtime: OnceLock::new(),
+            held: None,
             #[cfg(feature = "simulator")]
             simulator: None,
         };
@@ -220,15 +227,12 @@ impl App {
         if self.selector()? == DeviceSelector::Simulator {
             crate::simulator::check_typist(&self.flags, self.passphrase_place()?)?;
         }
-        let transport = self.transport()?;
-        let interaction = self.interaction()?;
+        let device = self.device()?;
         let home = self.paths.home.clone();
         let configured = config.chain();
         let idle = config.idle();
         self.runtime().block_on(async {
-            let (session, chain) = keeper
-                .interruptible(open(transport, interaction, home, configured))
-                .await?;
+            let (session, chain) = keeper.interruptible(open(device, home, configured)).await?;
             welcome(&session);
             keeper.open(session, chain, idle).await;
             Ok(())
@@ -259,6 +263,20 @@ impl App {
             Kind::Device,
             "this bcm was built without the simulator",
         ))
+    }
+
+    /// Finds the device and takes it, after the one before was let go.
+    pub fn device(&mut self) -> Result<Device, Report> {
+        self.let_go();
+        let device = Device::spawn(self.transport()?, self.interaction()?);
+        self.held = Some(device.release());
+        Ok(device)
+    }
+
+    fn let_go(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.runtime().block_on(wait_for(held));
+        }
     }
 
     /// Makes who answers the device's questions.
@@ -315,6 +333,9 @@ impl App {
     fn end(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.block_on(self.keeper.lock());
+            if let Some(held) = self.held.take() {
+                runtime.block_on(wait_for(held));
+            }
             self.keeper.remove_runtime_folder();
             // a thread that waits for the terminal or the device is not waited for
             runtime.shutdown_background();
@@ -322,14 +343,18 @@ impl App {
     }
 }
 
+/// Waits until others may have the device, but not for one that hangs.
+async fn wait_for(held: Release) {
+    let _ = tokio::time::timeout(LET_GO_WAIT, held.wait()).await;
+}
+
 /// Opens a wallet, on a chain that this device may touch.
 async fn open(
-    transport: Box<dyn Transport>,
-    interaction: Arc<TerminalInteraction>,
+    device: Device,
     home: Home,
     configured: Option<Chain>,
 ) -> Result<(Session<bcm_keystore::Unlocked>, Chain), Report> {
-    let session = Session::new(Device::spawn(transport, interaction), home);
+    let session = Session::new(device, home);
     let simulated = session.inspect().await?.simulated;
     let chain = chain_for(configured, simulated)?;
     Ok((session.unlock().await?, chain))

@@ -317,6 +317,7 @@ impl Keeper {
         let device = open.session.device().clone();
         let outcome = self.interruptible(work(open)).await;
         if outcome.is_err() && is_lost(&device).await {
+            drop(device);
             self.close(&mut state).await;
         }
         outcome

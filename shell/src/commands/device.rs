@@ -1,6 +1,6 @@
 //! `device`: what can be done without a wallet.
 
-use bcm_keystore::{Device, DeviceInfo, Session};
+use bcm_keystore::{DeviceInfo, Session};
 use clap::Subcommand;
 
 use crate::app::App;
@@ -63,9 +63,7 @@ fn enable_passphrase(app: &mut App) -> Result<(), Report> {
 }
 
 fn session(app: &mut App) -> Result<Session<bcm_keystore::Locked>, Report> {
-    let interaction = app.interaction()?;
-    let device = Device::spawn(app.transport()?, interaction);
-    Ok(Session::new(device, app.paths.home.clone()))
+    Ok(Session::new(app.device()?, app.paths.home.clone()))
 }
 
 /// Lays out what the device says of itself.
