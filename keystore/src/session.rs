@@ -189,3 +189,6 @@ async fn close(device: &Device) {
         })
         .await;
 }
+
+#[cfg(all(test, feature = "simulator"))]
+mod tests;

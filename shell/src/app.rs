@@ -182,7 +182,7 @@ impl App {
             Command::Config(command) => command.run(self, json).map(done),
             Command::Device(command) => command.run(self, json).map(done),
             Command::Stack(command) => command.run(json).map(done),
-            Command::Simulator(command) => command.run(self).map(done),
+            Command::Simulator(command) => command.run().map(done),
             Command::Info => {
                 self.unlock_first()?;
                 crate::commands::info::run(self, json).map(done)
@@ -232,7 +232,9 @@ impl App {
         let configured = config.chain();
         let idle = config.idle();
         self.runtime().block_on(async {
-            let (session, chain) = keeper.interruptible(open(device, home, configured)).await?;
+            let (session, chain) = keeper
+                .on_locked_device(&device, open(device.clone(), home, configured))
+                .await?;
             welcome(&session);
             keeper.open(session, chain, idle).await;
             Ok(())
@@ -303,14 +305,14 @@ impl App {
     #[cfg(feature = "simulator")]
     fn holder(&self, simulated: bool) -> Holder {
         match simulated {
-            false => Holder::Person,
+            false => Holder::PERSON,
             true => crate::simulator::holder(&self.flags),
         }
     }
 
     #[cfg(not(feature = "simulator"))]
     fn holder(&self, _simulated: bool) -> Holder {
-        Holder::Person
+        Holder::PERSON
     }
 
     /// Names the keys of the open wallet, for completion.

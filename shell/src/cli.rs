@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bcm_keystore::device::DeviceSelector;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{config, device, simulator, ssh, stack};
 use crate::config::{Color, PassphraseOn};
@@ -19,6 +19,15 @@ Examples:
 
 Data goes to stdout, everything else to stderr.
 Exit codes: 0 ok, 1 failed, 2 usage, 3 device refused or absent, 4 verification failed.";
+
+const PROMPT_HELP: &str = "\
+Examples:
+  ssh newkey alice@node-1; ssh list       run two commands
+  info --json                             print data as JSON
+  help ssh connect                        explain a command (`bcm` before it is left out here)
+
+`;` separates commands outside quotes, `#` begins a comment, and a line that begins with a space is
+not remembered. Ctrl-C cancels a command, Ctrl-D leaves.";
 
 /// The shell that opens on an unlocked Trezor
 #[derive(Debug, Parser)]
@@ -141,16 +150,26 @@ pub enum Asked {
 
 /// Parses this program's arguments.
 pub fn parse() -> Result<Asked, Report> {
-    parse_from(crate::env::arguments())
+    parse_from(Cli::command(), crate::env::arguments())
+}
+
+/// Returns the grammar as it is at the prompt: what is chosen for a session is not shown.
+pub fn at_prompt() -> clap::Command {
+    let root = Cli::command().after_help(PROMPT_HELP);
+    root.mut_args(|argument| {
+        let shown = argument.get_id() == "json";
+        argument.hide(!shown)
+    })
 }
 
 /// Parses arguments, the first of which is the program's name.
-pub fn parse_from<I, T>(arguments: I) -> Result<Asked, Report>
+pub fn parse_from<I, T>(grammar: clap::Command, arguments: I) -> Result<Asked, Report>
 where
     I: IntoIterator<Item = T>,
     T: Into<std::ffi::OsString> + Clone,
 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let matches = grammar.try_get_matches_from(arguments);
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return text_or_mistake(&error),
     };
@@ -172,7 +191,7 @@ where
 /// Parses the words of one command of the prompt, of a script or of `-c`.
 pub fn parse_words(words: &[String]) -> Result<Asked, Report> {
     let arguments = std::iter::once("bcm").chain(words.iter().map(String::as_str));
-    let asked = parse_from(arguments)?;
+    let asked = parse_from(at_prompt(), arguments)?;
     let Asked::Run(cli) = &asked else {
         return Ok(asked);
     };

@@ -13,6 +13,9 @@ use crate::ui;
 
 use editor::Editor;
 
+/// Exit code of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
 /// Unlocks, then reads and runs lines until the person leaves; returns the exit code.
 pub fn run(app: &mut App) -> Result<u8, Report> {
     ui::tty::remember();
@@ -45,6 +48,7 @@ pub fn run(app: &mut App) -> Result<u8, Report> {
         }
         match app.run_line(&line) {
             Ok(Outcome::Done(0)) => {}
+            Ok(Outcome::Done(INTERRUPTED)) => ui::say("cancelled"),
             Ok(Outcome::Done(code)) => ui::say(&format!("exit status {code}")),
             Ok(Outcome::Leave) => return Ok(0),
             Err(report) => report.print(),

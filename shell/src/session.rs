@@ -3,103 +3,29 @@
 //! One command at a time holds the state. Whatever closes the session (a lost device, idle time, a
 //! signal) first ends the command that runs, which cancels it on the device, and then locks.
 
+mod activity;
+mod signals;
+
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bcm_keystore::{Chain, Device, DeviceError, Session, Unlocked};
+use bcm_keystore::{Chain, Device, DeviceError, Prompt, Session, Unlocked};
 use tempfile::TempDir;
-use tokio::sync::{MutexGuard, Notify, oneshot};
+use tokio::sync::{MutexGuard, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::report::{Kind, Report};
 use crate::ui::{self, lock};
 
+pub use activity::Activity;
+pub use signals::serve_signals;
+
 /// Longest time that a lock waits for the device to end the session.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
-
-/// When the session was last used, by a command or by a request of the agent.
-#[derive(Debug)]
-pub struct Activity {
-    times: Mutex<Times>,
-    limit_changed: Notify,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Times {
-    last: Instant,
-    /// Commands that run now.
-    running: usize,
-    /// How long without use is too long.
-    limit: Option<Duration>,
-}
-
-impl Activity {
-    /// Notes that it is used now.
-    pub fn touch(&self) {
-        lock(&self.times).last = Instant::now();
-    }
-
-    /// Sets after how long without use the session locks, counted from now.
-    pub fn set_limit(&self, limit: Option<Duration>) {
-        self.touch();
-        lock(&self.times).limit = limit;
-        self.limit_changed.notify_one();
-    }
-
-    /// Notes that it is in use until the guard is dropped.
-    fn busy(&self) -> Busy<'_> {
-        lock(&self.times).running += 1;
-        Busy(self)
-    }
-
-    /// Resolves to the limit when it was not in use for so long.
-    async fn idle(&self) -> Duration {
-        loop {
-            let state = *lock(&self.times);
-            let Some(limit) = state.limit else {
-                self.limit_changed.notified().await;
-                continue;
-            };
-            let left = match state.running {
-                0 => limit.saturating_sub(state.last.elapsed()),
-                _ => limit,
-            };
-            if left.is_zero() {
-                return limit;
-            }
-            tokio::select! {
-                () = tokio::time::sleep(left) => {}
-                () = self.limit_changed.notified() => {}
-            }
-        }
-    }
-}
-
-impl Default for Activity {
-    fn default() -> Self {
-        Self {
-            times: Mutex::new(Times {
-                last: Instant::now(),
-                running: 0,
-                limit: None,
-            }),
-            limit_changed: Notify::new(),
-        }
-    }
-}
-
-struct Busy<'a>(&'a Activity);
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.times).running -= 1;
-        self.0.touch();
-    }
-}
 
 /// A child has the terminal.
 #[derive(Debug)]
@@ -323,6 +249,19 @@ impl Keeper {
         outcome
     }
 
+    /// Runs `work` on a device that nothing is unlocked on.
+    pub async fn on_locked_device<T>(
+        &self,
+        device: &Device,
+        work: impl Future<Output = Result<T, Report>>,
+    ) -> Result<T, Report> {
+        let outcome = self.interruptible(work).await;
+        if outcome.is_err() {
+            settle(device).await;
+        }
+        outcome
+    }
+
     /// Gives the open session to `look` if there is one, without waiting for the device.
     pub async fn peek<T>(&self, look: impl FnOnce(&mut Open) -> T) -> Option<T> {
         match &mut *self.state.lock().await {
@@ -424,6 +363,14 @@ fn locked() -> Report {
     DeviceError::Locked.into()
 }
 
+/// Waits until a request that was cancelled is over on the device too, so that the next program
+/// finds it free.
+async fn settle(device: &Device) {
+    let nothing = device.dialogue(Prompt::new("wait"), |_| Ok(()));
+    // that it is refused while locked does not matter: it had its turn
+    let _ = tokio::time::timeout(LOCK_WAIT, nothing).await;
+}
+
 async fn is_lost(device: &Device) -> bool {
     tokio::select! {
         biased;
@@ -443,34 +390,45 @@ async fn watch(keeper: Arc<Keeper>, device: Device) {
     tokio::spawn(async move { keeper.lock_because(reason).await });
 }
 
-/// Serves the process's signals for as long as it runs.
-pub async fn serve_signals(keeper: Arc<Keeper>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let streams = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-        signal(SignalKind::terminate()),
-    );
-    let (Ok(mut interrupt), Ok(mut hangup), Ok(mut terminate)) = streams else {
-        return;
-    };
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => {
-                // at the prompt the line editor sees it, and a child that has the terminal too
-                if !keeper.lent.load(Ordering::Acquire) {
-                    let _ = keeper.interrupt(Reason::Interrupt);
-                }
-            }
-            _ = hangup.recv() => keeper.lock_because(Reason::Hangup).await,
-            _ = terminate.recv() => {
-                let editing = ui::stop_editing();
-                keeper.lock_because(Reason::Terminate).await;
-                if editing {
-                    keeper.remove_runtime_folder();
-                    crate::process::exit(Kind::Failed as u8);
-                }
-            }
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_ends_the_command_that_runs_and_nothing_else() {
+        let keeper = Keeper::new(None);
+        assert!(keeper.interrupt(Reason::Interrupt).is_err());
+        let (outcome, sent) = tokio::join!(
+            keeper.interruptible(std::future::pending::<Result<(), Report>>()),
+            async { keeper.interrupt(Reason::Interrupt) }
+        );
+        assert!(sent.is_ok());
+        assert_eq!(outcome.unwrap_err().to_string(), "error: cancelled");
+        assert!(keeper.interrupt(Reason::Hangup).is_err());
+        assert!(keeper.is_fresh().await);
+    }
+
+    #[tokio::test]
+    async fn without_an_open_wallet_a_command_is_told_to_unlock() {
+        let keeper = Keeper::new(None);
+        let refused = keeper.with_open(async |_| Ok(())).await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "error: the session is locked\nhint: run `unlock`"
+        );
+        assert!(!keeper.lock().await);
+    }
+
+    #[test]
+    fn the_folder_for_sockets_is_private_and_goes_away() {
+        let parent = tempfile::tempdir().unwrap();
+        let keeper = Keeper::new(Some(parent.path().to_owned()));
+        let folder = keeper.runtime_folder().unwrap();
+        assert_eq!(folder, keeper.runtime_folder().unwrap());
+        assert!(folder.starts_with(parent.path()));
+        let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        keeper.remove_runtime_folder();
+        assert!(!folder.exists());
     }
 }

@@ -62,9 +62,9 @@ pub fn confirm(flag: Option<Confirm>) -> Confirm {
 
 /// Says who answers, for the words of a prompt.
 pub fn holder(flags: &Flags) -> Holder {
-    match confirm(flags.simulator_confirm) {
-        Confirm::Ask => Holder::SimulatorAsks,
-        Confirm::Auto | Confirm::Deny => Holder::SimulatorDecides,
+    Holder {
+        device: "simulated Trezor",
+        decides: confirm(flags.simulator_confirm) != Confirm::Ask,
     }
 }
 

@@ -4,6 +4,9 @@
 //! line is not torn apart.
 
 mod interaction;
+mod question;
+#[cfg(feature = "simulator")]
+mod simulated;
 mod style;
 mod table;
 pub mod tty;
@@ -18,10 +21,10 @@ use serde::Serialize;
 use crate::config::Color;
 use crate::report::{Kind, Report};
 
-pub use interaction::{
-    Asking, Holder, PassphraseSource, Question, TerminalInteraction, answer, decline,
-    descriptor_line, typed_secret,
-};
+pub use interaction::{Holder, PassphraseSource, TerminalInteraction};
+pub use question::{Asking, Question, answer, decline};
+#[cfg(feature = "simulator")]
+pub use simulated::{descriptor_line, typed_secret};
 pub use style::Style;
 pub use table::table;
 
@@ -120,7 +123,7 @@ pub struct Editing(());
 impl Editing {
     /// Begins to edit, once no question is open.
     pub fn begin() -> Self {
-        let _free = interaction::terminal();
+        let _free = question::terminal();
         EDITING.store(true, Ordering::Release);
         Self(())
     }
@@ -139,7 +142,11 @@ pub fn is_editing() -> bool {
 
 /// Writes past the line editor from now on, because the program ends; tells whether it was reading.
 pub fn stop_editing() -> bool {
-    EDITING.swap(false, Ordering::AcqRel)
+    let was = EDITING.swap(false, Ordering::AcqRel);
+    if was {
+        say("");
+    }
+    was
 }
 
 /// Locks what no panic can leave half done.

@@ -1,5 +1,3 @@
-use clap::CommandFactory;
-
 use super::*;
 
 fn words(line: &str) -> Result<Asked, Report> {
@@ -7,14 +5,14 @@ fn words(line: &str) -> Result<Asked, Report> {
 }
 
 fn run(line: &str) -> Cli {
-    match parse_from(shlex::split(line).unwrap()).unwrap() {
+    match parse_from(Cli::command(), shlex::split(line).unwrap()).unwrap() {
         Asked::Run(cli) => *cli,
         Asked::Text(text) => panic!("{text}"),
     }
 }
 
 fn mistake(line: &str) -> String {
-    let report = parse_from(shlex::split(line).unwrap()).unwrap_err();
+    let report = parse_from(Cli::command(), shlex::split(line).unwrap()).unwrap_err();
     assert_eq!(report.exit_code(), 2);
     report.to_string()
 }
@@ -110,7 +108,8 @@ fn the_prompt_refuses_what_is_chosen_at_the_start() {
 
 #[test]
 fn help_reads_as_it_should() {
-    let Ok(Asked::Text(text)) = parse_from(["bcm", "ssh", "newkey", "--help"]) else {
+    let Ok(Asked::Text(text)) = parse_from(Cli::command(), ["bcm", "ssh", "newkey", "--help"])
+    else {
         panic!("help is text");
     };
     let begin = text.split("Session options:").next().unwrap();
@@ -121,5 +120,41 @@ fn help_reads_as_it_should() {
          Arguments:\n  <USER@HOST[:PORT]>  The login that the key is for\n\n\
          Options:\n      --curve <CURVE>  ed25519, or nist256p1 for servers that refuse it [default: ed25519]\n  \
          -h, --help           Print help\n\n"
+    );
+}
+
+#[test]
+fn the_prompt_shows_its_own_help() {
+    for line in ["help", "ssh --help", "help simulator serve"] {
+        let Ok(Asked::Text(text)) = words(line) else {
+            panic!("help is text");
+        };
+        assert!(!text.contains("--take-over"), "{text}");
+        assert!(text.contains("--json"), "{text}");
+    }
+    let Ok(Asked::Text(text)) = words("help") else {
+        panic!("help is text");
+    };
+    assert!(text.contains("Ctrl-D leaves"), "{text}");
+}
+
+#[test]
+fn every_command_is_listed_with_what_it_is_for() {
+    let Ok(Asked::Text(text)) = parse_from(Cli::command(), ["bcm", "--help"]) else {
+        panic!("help is text");
+    };
+    let commands = text.split("Commands:\n").nth(1).unwrap();
+    assert_eq!(
+        commands.split("\n\n").next().unwrap(),
+        "  info       Show the device, the wallet's stores, chain, versions and paths
+  ssh        Make, list and use SSH keys that stay on the device
+  device     Look at the device and set it up
+  config     Read and change the configuration
+  stack      Show the stacks that can be deployed
+  simulator  Offer a Trezor in software to this and other programs
+  unlock     Open a wallet
+  lock       Close the wallet and forget its keys
+  exit       Lock and leave [alias: quit]
+  help       Print this message or the help of the given subcommand(s)"
     );
 }

@@ -43,7 +43,8 @@ fn look(app: &mut App) -> Result<DeviceInfo, Report> {
     }
     let session = session(app)?;
     let look = async { Ok(session.inspect().await?) };
-    app.runtime().block_on(keeper.interruptible(look))
+    app.runtime()
+        .block_on(keeper.on_locked_device(session.device(), look))
 }
 
 fn enable_passphrase(app: &mut App) -> Result<(), Report> {
@@ -52,7 +53,8 @@ fn enable_passphrase(app: &mut App) -> Result<(), Report> {
     let changed = keeper.status().is_none() && {
         let session = session(app)?;
         let enable = async { Ok(session.enable_passphrase().await?) };
-        app.runtime().block_on(keeper.interruptible(enable))?
+        app.runtime()
+            .block_on(keeper.on_locked_device(session.device(), enable))?
     };
     ui::say(if changed {
         "passphrase protection is on now"

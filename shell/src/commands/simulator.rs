@@ -1,6 +1,6 @@
 //! `simulator`: a Trezor in software for other programs.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 
@@ -46,42 +46,46 @@ pub struct Serve {
     pub label: String,
 }
 
-impl Serve {
-    /// Returns where to listen over UDP: as told, or by default when nothing is told.
-    pub fn udp_or_default(&self) -> Option<SocketAddr> {
-        let nothing = self.udp.is_none() && self.bridge.is_none();
-        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 21324));
-        self.udp.or(nothing.then_some(default))
-    }
-}
-
 #[cfg(feature = "simulator")]
 mod serve {
+    use std::net::{Ipv4Addr, SocketAddr};
+
     use bcm_keystore::simulator::{Mnemonic, Simulator};
     use tokio::signal::unix::{SignalKind, signal};
 
     use super::{Command, Serve};
-    use crate::app::App;
     use crate::report::{Kind, Report};
     use crate::simulator::{TerminalPerson, confirm, copy, given};
     use crate::ui;
 
     impl Command {
         /// Runs it.
-        pub fn run(self, app: &App) -> Result<(), Report> {
+        pub fn run(self) -> Result<(), Report> {
             let Self::Serve(serve) = self;
-            serve.run(app)
+            serve.run()
         }
     }
 
     impl Serve {
-        fn run(self, app: &App) -> Result<(), Report> {
+        /// Returns where to listen over UDP: as told, or by default when nothing is told.
+        fn udp_or_default(&self) -> Option<SocketAddr> {
+            let nothing = self.udp.is_none() && self.bridge.is_none();
+            let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 21324));
+            self.udp.or(nothing.then_some(default))
+        }
+
+        fn run(self) -> Result<(), Report> {
             let simulator = self.simulator()?;
             let failed = |what: &str, error: std::io::Error| {
                 Report::text(Kind::Failed, format!("cannot listen on {what}: {error}"))
             };
+            // a runtime of its own: nothing is unlocked here, and SIGHUP ends it as any program
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .build();
+            let runtime = runtime.map_err(|error| failed("anything", error))?;
             // the signals first: who reads the address may send one at once
-            app.runtime().block_on(async {
+            runtime.block_on(async {
                 let signals = (
                     signal(SignalKind::interrupt()),
                     signal(SignalKind::terminate()),
@@ -142,7 +146,7 @@ mod serve {
 #[cfg(not(feature = "simulator"))]
 impl Command {
     /// Refuses: it is not in this program.
-    pub fn run(self, _: &crate::app::App) -> Result<(), crate::report::Report> {
+    pub fn run(self) -> Result<(), crate::report::Report> {
         Err(crate::report::Report::text(
             crate::report::Kind::Failed,
             "this bcm was built without the simulator",

@@ -2,14 +2,10 @@
 
 use std::path::Path;
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 
-use crate::cli::Cli;
 use crate::config::Key;
-use crate::{env, split};
-
-/// Global flags that make sense for one command.
-const COMMAND_FLAGS: [&str; 2] = ["json", "help"];
+use crate::{cli, env, split};
 
 /// A word that may stand where the cursor is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +44,7 @@ struct Place<'a> {
 impl Grammar {
     /// Builds the tree.
     pub fn new() -> Self {
-        let mut root = Cli::command();
+        let mut root = cli::at_prompt();
         root.build();
         Self(root)
     }
@@ -156,11 +152,8 @@ fn word(text: impl Into<String>) -> Word {
 
 fn flags(place: &Place<'_>) -> Vec<Word> {
     let arguments = place.command.get_arguments();
-    let usable = arguments.filter(|argument| {
-        !argument.is_hide_set()
-            && (!argument.is_global_set() || COMMAND_FLAGS.contains(&argument.get_id().as_str()))
-    });
-    usable
+    arguments
+        .filter(|argument| !argument.is_hide_set())
         .filter_map(Arg::get_long)
         .map(|name| word(format!("--{name}")))
         .collect()

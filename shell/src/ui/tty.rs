@@ -74,9 +74,9 @@ impl Tty {
     pub fn key(&self, question: &str, off: &dyn Fn() -> bool) -> Result<char, EntryError> {
         let _raw = Raw::enter(&self.0)?;
         self.write(question)?;
-        let key = match next_byte(&mut Polled::new(&self.0, off))? {
-            INTERRUPT | END => Err(EntryError::GivenUp),
-            byte => Ok(char::from(byte)),
+        let key = match next_byte(&mut Polled::new(&self.0, off)) {
+            Ok(INTERRUPT | END) => Err(EntryError::GivenUp),
+            key => key.map(char::from),
         };
         let shown = match key {
             Ok(c) if c.is_ascii_graphic() => c.to_string(),

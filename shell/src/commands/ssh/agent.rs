@@ -76,7 +76,8 @@ impl RunningAgent {
 fn tell(event: AgentEvent, failures: &Failures) {
     match event {
         // who logs in from here sees that for themselves
-        AgentEvent::Signed { .. } if lock(&failures.0).is_some() => {}
+        AgentEvent::Signed { .. } | AgentEvent::Abandoned { .. } if lock(&failures.0).is_some() => {
+        }
         AgentEvent::Signed { purpose, .. } => note(&format!("done: {}", purpose.summary())),
         AgentEvent::Failed { purpose, error, .. } => {
             if let Some(held) = lock(&failures.0).as_mut() {
