@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bcm_keystore::{Chain, Device, DeviceError, Prompt, Session, Unlocked};
+use bcm_keystore::device::Release;
+use bcm_keystore::{Chain, Device, DeviceError, Session, Unlocked};
 use tempfile::TempDir;
 use tokio::sync::{MutexGuard, oneshot};
 use tokio::task::JoinHandle;
@@ -125,6 +126,8 @@ pub struct Keeper {
     running: Mutex<Option<oneshot::Sender<Reason>>>,
     status: Mutex<Option<Status>>,
     activity: Arc<Activity>,
+    /// The device that was taken last.
+    held: Mutex<Option<Release>>,
     /// Removed when the process ends.
     folder: Mutex<Option<TempDir>>,
     runtime_parent: Option<PathBuf>,
@@ -143,6 +146,7 @@ impl Keeper {
             running: Mutex::default(),
             status: Mutex::default(),
             activity: Arc::default(),
+            held: Mutex::default(),
             folder: Mutex::default(),
             runtime_parent,
             agent_wanted: AtomicBool::new(false),
@@ -174,6 +178,19 @@ impl Keeper {
         let path = made.path().to_owned();
         *folder = Some(made);
         Ok(path)
+    }
+
+    /// Notes which device was taken.
+    pub fn hold(&self, device: Release) {
+        *lock(&self.held) = Some(device);
+    }
+
+    /// Waits until others may have the device that was taken, but not for one that hangs.
+    pub async fn let_go(&self) {
+        let held = lock(&self.held).take();
+        if let Some(held) = held {
+            let _ = tokio::time::timeout(LOCK_WAIT, held.wait()).await;
+        }
     }
 
     /// Removes the folder for sockets.
@@ -251,20 +268,8 @@ impl Keeper {
         let device = open.session.device().clone();
         let outcome = self.interruptible(work(open)).await;
         if outcome.is_err() && is_lost(&device).await {
+            drop(device);
             self.close(&mut state).await;
-        }
-        outcome
-    }
-
-    /// Runs `work` on a device that nothing is unlocked on.
-    pub async fn on_locked_device<T>(
-        &self,
-        device: &Device,
-        work: impl Future<Output = Result<T, Report>>,
-    ) -> Result<T, Report> {
-        let outcome = self.interruptible(work).await;
-        if outcome.is_err() {
-            settle(device).await;
         }
         outcome
     }
@@ -368,14 +373,6 @@ impl Keeper {
 
 fn locked() -> Report {
     DeviceError::Locked.into()
-}
-
-/// Waits until a request that was cancelled is over on the device too, so that the next program
-/// finds it free.
-async fn settle(device: &Device) {
-    let nothing = device.dialogue(Prompt::new("wait"), |_| Ok(()));
-    // that it is refused while locked does not matter: it had its turn
-    let _ = tokio::time::timeout(LOCK_WAIT, nothing).await;
 }
 
 async fn is_lost(device: &Device) -> bool {

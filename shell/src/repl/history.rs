@@ -9,8 +9,9 @@ use bcm_keystore::store::create_private_dir;
 
 use crate::split::split;
 
-/// Flags that name where a secret comes from: the line says when and how a wallet is opened.
-const SECRET_FLAGS: [&str; 3] = ["--passphrase-fd", "--mnemonic-fd", "--pin-fd"];
+/// How flags begin that name where a secret comes from, or that a person takes for one that takes
+/// the secret itself.
+const SECRET_FLAGS: [&str; 5] = ["--pass", "--mnemonic", "--pin", "--seed", "--secret"];
 
 /// Lines that are remembered.
 pub const MAX_LINES: usize = 10_000;
@@ -66,6 +67,8 @@ mod tests {
             "\tinfo",
             "simulator serve --mnemonic-fd 3",
             "simulator serve --pin-fd=3",
+            "unlock --passphrase=correct-horse",
+            "unlock --password correct-horse",
             "info; simulator serve --passphrase-fd 3",
             "simulator serve '--mnemonic-fd' 3",
             r"simulator serve --mnemonic\-fd 3",

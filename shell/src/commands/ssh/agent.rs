@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 
+use bcm_keystore::DeviceError;
 use bcm_keystore::ssh::{Agent, AgentEvent, AgentHandle, SshError, SshStore};
 use tokio::process::Command;
 
@@ -95,6 +96,11 @@ fn tell(event: AgentEvent, failures: &Failures) {
         AgentEvent::Failed { purpose, error, .. } => {
             if let Some(held) = lock(&failures.0).as_mut() {
                 held.push(error);
+                return;
+            }
+            // whoever keeps the session tells of a lost device, once
+            if matches!(error, SshError::Device(DeviceError::Lost { .. })) {
+                note(&format!("not done: {}", purpose.summary()));
                 return;
             }
             Report::from(error)
