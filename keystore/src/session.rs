@@ -190,5 +190,6 @@ async fn close(device: &Device) {
         .await;
 }
 
-#[cfg(all(test, feature = "simulator"))]
+#[cfg(test)]
+#[cfg(feature = "simulator")]
 mod tests;

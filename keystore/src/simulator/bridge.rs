@@ -2,21 +2,31 @@
 //! Suite, `trezorctl` and a Qubes VM reach a device that another program owns.
 //!
 //! Errors are worded as trezord words them, for programs compare them. A request comes from one of
-//! the origins that trezord allows or from bcm; a browser's page from elsewhere gets 403.
+//! the origins that trezord allows; a browser's page from elsewhere gets 403. Whoever hangs up while
+//! an answer is awaited leaves that answer to the next call, as with trezord.
 
 mod session;
 
-use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_TYPE, HeaderValue, ORIGIN};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
-use tiny_http::{Header, Method, Request, Response, Server};
-use zeroize::Zeroizing;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use self::session::{Refusal, Sessions};
 use super::wire::Event;
@@ -28,40 +38,43 @@ const VERSION: &str = "2.0.33";
 /// How long `/listen` waits for a change.
 const LISTEN: Duration = Duration::from_secs(30);
 
-/// How often `/listen` looks.
+/// How often `/listen` looks, and how long a refused connection is waited out.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// Requests served at once; more are told to come back.
-const MAX_REQUESTS: usize = 64;
+/// Connections served at once; further ones wait.
+const MAX_CONNECTIONS: usize = 64;
 
 /// A listener, which ends when this is dropped.
+#[derive(Debug)]
 pub struct BridgeServer {
     address: SocketAddr,
-    server: Arc<Server>,
-    bridge: Arc<Bridge>,
+    end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl BridgeServer {
     pub(super) fn start(events: Sender<Event>, address: SocketAddr) -> io::Result<Self> {
-        let server = Arc::new(Server::http(address).map_err(io::Error::other)?);
-        let address = server
-            .server_addr()
-            .to_ip()
-            .ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let bridge = Arc::new(Bridge {
-            sessions: Sessions::new(events),
-            ended: AtomicBool::new(false),
-            requests: AtomicUsize::new(0),
-        });
-        let (listener, served) = (Arc::clone(&server), Arc::clone(&bridge));
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let bridge = Arc::new(Bridge(Sessions::new(events)));
+        let (end, ended) = oneshot::channel();
+        let serve = async move {
+            tokio::select! {
+                _ = bridge.run(listener) => {}
+                // dropping the server ends it as much as a word from it
+                _ = ended => {}
+            }
+        };
         let thread = std::thread::Builder::new()
             .name("simulator-bridge".into())
-            .spawn(move || served.run(&listener))?;
+            .spawn(move || runtime.block_on(serve))?;
         Ok(Self {
             address,
-            server,
-            bridge,
+            end: Some(end),
             thread: Some(thread),
         })
     }
@@ -72,17 +85,9 @@ impl BridgeServer {
     }
 }
 
-impl std::fmt::Debug for BridgeServer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "BridgeServer({})", self.address)
-    }
-}
-
 impl Drop for BridgeServer {
     fn drop(&mut self) {
-        self.bridge.ended.store(true, Ordering::Relaxed);
-        self.bridge.sessions.close();
-        self.server.unblock();
+        drop(self.end.take());
         if let Some(thread) = self.thread.take() {
             // a listener that panicked has ended too
             let _ = thread.join();
@@ -90,129 +95,147 @@ impl Drop for BridgeServer {
     }
 }
 
-struct Bridge {
-    sessions: Sessions,
-    ended: AtomicBool,
-    requests: AtomicUsize,
-}
+struct Bridge(Sessions);
 
-type Reply = Result<Zeroizing<String>, Refusal>;
+type Reply = Result<String, Refusal>;
 
 impl Bridge {
-    fn run(self: &Arc<Self>, server: &Server) {
-        while !self.ended.load(Ordering::Relaxed) {
-            let Ok(request) = server.recv() else { continue };
-            if self.requests.fetch_add(1, Ordering::Relaxed) >= MAX_REQUESTS {
-                self.requests.fetch_sub(1, Ordering::Relaxed);
-                respond(request, 503, "");
+    async fn run(self: Arc<Self>, listener: TcpListener) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            if connections.len() >= MAX_CONNECTIONS {
+                connections.join_next().await;
                 continue;
             }
-            let bridge = Arc::clone(self);
-            let served = std::thread::Builder::new()
-                .name("simulator-call".into())
-                .spawn(move || {
-                    bridge.serve(request);
-                    bridge.requests.fetch_sub(1, Ordering::Relaxed);
-                });
-            if served.is_err() {
-                self.requests.fetch_sub(1, Ordering::Relaxed);
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    connections.spawn(Arc::clone(&self).serve(stream));
+                }
+                // out of descriptors, or the peer is gone already: others are still to come
+                Err(_) => tokio::time::sleep(GLANCE).await,
             }
         }
     }
 
-    fn serve(&self, mut request: Request) {
-        if !origin(&request).is_some_and(is_allowed) {
-            return respond(request, 403, "");
-        }
-        match request.method() {
-            Method::Post => {}
-            Method::Options => return respond(request, 200, ""),
-            _ => return respond(request, 405, ""),
-        }
-        let mut body = Zeroizing::new(Vec::new());
-        let limit = MAX_BRIDGE_TEXT as u64 + 1;
-        if request
-            .as_reader()
-            .take(limit)
-            .read_to_end(&mut body)
-            .is_err()
-        {
-            return respond(request, 400, "");
-        }
-        let path = request.url().to_owned();
-        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    async fn serve(self: Arc<Self>, stream: TcpStream) {
+        let answer = service_fn(|request| self.answer(request));
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new());
+        // a peer that speaks no HTTP, or hangs up, is told nothing
+        let _ = http.serve_connection(TokioIo::new(stream), answer).await;
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let origin = request.headers().get(ORIGIN).cloned();
+        let allowed = |origin: &HeaderValue| origin.to_str().is_ok_and(is_allowed);
+        let Some(origin) = origin.filter(allowed) else {
+            return Ok(empty(StatusCode::FORBIDDEN));
+        };
+        let mut response = match *request.method() {
+            Method::POST => self.post(request).await,
+            Method::OPTIONS => empty(StatusCode::OK),
+            _ => empty(StatusCode::METHOD_NOT_ALLOWED),
+        };
+        response
+            .headers_mut()
+            .insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        Ok(response)
+    }
+
+    async fn post(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let body = Limited::new(body, MAX_BRIDGE_TEXT).collect();
+        let Ok(Ok(body)) = tokio::time::timeout(LISTEN, body).await else {
+            return empty(StatusCode::BAD_REQUEST);
+        };
+        let body = body.to_bytes();
+        let parts: Vec<&str> = head.uri.path().trim_matches('/').split('/').collect();
         let reply = match parts[..] {
-            ["" | "configure"] => Ok(text(&json!({ "version": VERSION }))),
-            ["enumerate"] => Ok(text(&self.sessions.enumerate())),
-            ["listen"] => self.listen(&body),
+            ["" | "configure"] => Ok(json!({ "version": VERSION }).to_string()),
+            ["enumerate"] => Ok(self.0.enumerate().to_string()),
+            ["listen"] => self.listen(&body).await,
             ["acquire", path] => self.acquire(path, "null"),
             ["acquire", path, previous] => self.acquire(path, previous),
             ["release", session] => self.release(session),
-            ["call", session] => self.call(session, &body),
-            ["post", session] => self.post(session, &body),
-            ["read", session] => self.read(session),
-            _ => return respond(request, 404, ""),
+            ["call", session] => self.call(session, &body).await,
+            ["post", session] => self.send(session, &body),
+            ["read", session] => self.read(session).await,
+            _ => return empty(StatusCode::NOT_FOUND),
         };
-        match reply {
-            Ok(text) => respond(request, 200, &text),
+        let (status, text) = match reply {
+            Ok(text) => (StatusCode::OK, text),
             Err(refusal) => {
                 let told = json!({ "error": refusal.to_string() });
-                respond(request, 400, &text(&told));
+                (StatusCode::BAD_REQUEST, told.to_string())
             }
-        }
+        };
+        let json = text.starts_with(['{', '[']);
+        let kind = if json {
+            "application/json"
+        } else {
+            "text/plain"
+        };
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = status;
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        response
     }
 
-    fn listen(&self, body: &[u8]) -> Reply {
+    async fn listen(&self, body: &[u8]) -> Reply {
         let known: Value = serde_json::from_slice(body).map_err(|_| Refusal::Malformed)?;
         let until = Instant::now() + LISTEN;
         loop {
-            let now = self.sessions.enumerate();
-            if now != known || Instant::now() > until || self.ended.load(Ordering::Relaxed) {
-                return Ok(text(&now));
+            let now = self.0.enumerate();
+            if now != known || Instant::now() > until {
+                return Ok(now.to_string());
             }
-            std::thread::sleep(GLANCE);
+            tokio::time::sleep(GLANCE).await;
         }
     }
 
     fn acquire(&self, path: &str, previous: &str) -> Reply {
         let previous = (previous != "null").then_some(previous);
-        let session = self.sessions.acquire(path, previous)?;
-        Ok(text(&json!({ "session": session })))
+        let session = self.0.acquire(path, previous)?;
+        Ok(json!({ "session": session }).to_string())
     }
 
     fn release(&self, session: &str) -> Reply {
-        self.sessions.release(session)?;
-        Ok(text(&json!({ "session": session })))
+        self.0.release(session)?;
+        Ok(json!({ "session": session }).to_string())
     }
 
-    fn call(&self, session: &str, body: &[u8]) -> Reply {
-        let session = self.sessions.find(session)?;
+    async fn call(&self, session: &str, body: &[u8]) -> Reply {
+        let session = self.0.find(session)?;
         let request = bridge_decode(body).map_err(|_| Refusal::Malformed)?;
-        let turn = session.turn()?;
+        let mut turn = session.turn()?;
         session.send(request)?;
-        bridge_encode(&turn.receive()?).map_err(|_| Refusal::Malformed)
+        Self::receive(&mut turn).await
     }
 
-    fn post(&self, session: &str, body: &[u8]) -> Reply {
+    fn send(&self, session: &str, body: &[u8]) -> Reply {
         let request = bridge_decode(body).map_err(|_| Refusal::Malformed)?;
-        self.sessions.find(session)?.send(request)?;
-        Ok(Zeroizing::default())
+        self.0.find(session)?.send(request)?;
+        Ok(String::new())
     }
 
-    fn read(&self, session: &str) -> Reply {
-        let session = self.sessions.find(session)?;
-        bridge_encode(&session.turn()?.receive()?).map_err(|_| Refusal::Malformed)
+    async fn read(&self, session: &str) -> Reply {
+        let session = self.0.find(session)?;
+        let mut turn = session.turn()?;
+        Self::receive(&mut turn).await
     }
-}
 
-fn text(value: &Value) -> Zeroizing<String> {
-    Zeroizing::new(value.to_string())
-}
-
-fn origin(request: &Request) -> Option<&str> {
-    let mut headers = request.headers().iter();
-    let header = headers.find(|header| header.field.equiv("Origin"))?;
-    Some(header.value.as_str())
+    async fn receive(turn: &mut session::Turn<'_>) -> Reply {
+        let answer = turn.receive().await?;
+        let mut text = bridge_encode(&answer).map_err(|_| Refusal::Malformed)?;
+        Ok(std::mem::take(&mut *text))
+    }
 }
 
 /// Tells whether trezord answers requests from this origin: Trezor's own sites, and localhost.
@@ -237,20 +260,10 @@ fn is_trezor(name: &str) -> bool {
     name.chars().all(plain) && (name == "trezor.io" || name.ends_with(".trezor.io"))
 }
 
-fn respond(request: Request, status: u16, body: &str) {
-    let mut response = Response::from_string(body).with_status_code(status);
-    if let Some(origin) = origin(&request).filter(|origin| is_allowed(origin)) {
-        if let Ok(header) = Header::from_bytes("Access-Control-Allow-Origin", origin) {
-            response.add_header(header);
-        }
-    }
-    if body.starts_with(['{', '[']) {
-        if let Ok(header) = Header::from_bytes("Content-Type", "application/json") {
-            response.add_header(header);
-        }
-    }
-    // whoever hung up does not want the answer
-    let _ = request.respond(response);
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
 }
 
 #[cfg(test)]

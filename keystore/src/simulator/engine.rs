@@ -72,18 +72,6 @@ impl Stop {
     fn unexpected() -> Self {
         Self::failure(FailureType::Failure_UnexpectedMessage, "Unexpected message")
     }
-
-    /// Encodes the failure; what nobody waits for is told as an unexpected message.
-    pub(super) fn message(self) -> Message {
-        let (code, text) = match self {
-            Self::Failure(code, text) => (code, text),
-            Self::Abandoned | Self::Vanished => return Self::unexpected().message(),
-        };
-        let mut failure = Failure::new();
-        failure.set_code(code);
-        failure.set_message(text);
-        Message::encode(&failure)
-    }
 }
 
 /// The device.
@@ -111,7 +99,7 @@ impl Engine {
                 Ok(answer) => self.wire.write(&answer),
                 Err(Stop::Abandoned) => {}
                 Err(Stop::Vanished) => return,
-                Err(failure) => self.wire.write(&failure.message()),
+                Err(Stop::Failure(code, text)) => self.wire.write(&failure(code, text)),
             }
         }
     }
@@ -284,6 +272,14 @@ impl Engine {
 pub(super) fn decode<M: TrezorMessage>(message: &Message) -> Result<M, Stop> {
     let failed = |_| Stop::data("Failed to decode message");
     message.decode().map_err(failed)
+}
+
+/// Encodes a failure.
+pub(super) fn failure(code: FailureType, text: impl Into<String>) -> Message {
+    let mut failure = Failure::new();
+    failure.set_code(code);
+    failure.set_message(text.into());
+    Message::encode(&failure)
 }
 
 fn encode<M: TrezorMessage>(answer: &M) -> Result<Message, Stop> {

@@ -1,6 +1,8 @@
 //! The simulated device on UDP, as the firmware's emulator serves it: 64-byte chunks, and `PINGPING`
 //! answered by `PONGPONG` whatever the device is doing.
 
+mod debug;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -31,7 +33,7 @@ pub struct UdpServer {
     address: SocketAddr,
     _debug_link: Option<UdpSocket>,
     ended: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl UdpServer {
@@ -45,16 +47,30 @@ impl UdpServer {
             events,
             hosts: HashMap::new(),
         };
-        let watched = Arc::clone(&ended);
-        let thread = std::thread::Builder::new()
-            .name("simulator-udp".into())
-            .spawn(move || listener.run(&watched))?;
-        Ok(Self {
+        let mut server = Self {
             address,
             _debug_link: debug_link,
             ended,
-            thread: Some(thread),
-        })
+            threads: Vec::new(),
+        };
+        server.spawn("simulator-udp", move |ended| listener.run(ended))?;
+        if let Some(debug) = bind_debug_link(address) {
+            server.spawn("simulator-debug", move |ended| debug::run(&debug, ended))?;
+        }
+        Ok(server)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        run: impl FnOnce(&AtomicBool) + Send + 'static,
+    ) -> io::Result<()> {
+        let ended = Arc::clone(&self.ended);
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || run(&ended))?;
+        self.threads.push(thread);
+        Ok(())
     }
 
     /// Returns the address it listens at.
@@ -87,11 +103,19 @@ fn bind(address: SocketAddr) -> io::Result<(UdpSocket, Option<UdpSocket>)> {
 impl Drop for UdpServer {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // a listener that panicked has ended too
             let _ = thread.join();
         }
     }
+}
+
+/// Binds the port after that of the device; an emulator whose next port is taken does without.
+fn bind_debug_link(mut address: SocketAddr) -> Option<UdpSocket> {
+    address.set_port(address.port().checked_add(1)?);
+    let socket = UdpSocket::bind(address).ok()?;
+    socket.set_read_timeout(Some(GLANCE)).ok()?;
+    Some(socket)
 }
 
 struct Host {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use trezor_client::protos::failure::FailureType;
 
-use super::engine::Stop;
+use super::engine::{Stop, failure};
 use crate::device::Message;
 
 /// How often [`Interrupt::wait`] looks.
@@ -215,7 +215,7 @@ impl Wire {
         let owner = owner.map_or("another program", |peer| &peer.name);
         let text = format!("Device is in a dialogue with {owner}");
         if let Some(peer) = self.peers.get(&id) {
-            (peer.reply)(&Stop::failure(FailureType::Failure_Busy, text).message());
+            (peer.reply)(&failure(FailureType::Failure_Busy, text));
         }
     }
 

@@ -1,10 +1,11 @@
 //! Who has the device that the bridge serves.
 
 use std::fmt;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::device::Message;
 use crate::simulator::wire::{Event, Peer, PeerId};
@@ -45,12 +46,12 @@ pub(super) struct Session {
     name: String,
     id: PeerId,
     events: Sender<Event>,
-    replies: Mutex<Receiver<Message>>,
+    replies: tokio::sync::Mutex<UnboundedReceiver<Message>>,
 }
 
 /// The right to the next answer of a session.
 pub(super) struct Turn<'a> {
-    replies: MutexGuard<'a, Receiver<Message>>,
+    replies: tokio::sync::MutexGuard<'a, UnboundedReceiver<Message>>,
     events: &'a Sender<Event>,
 }
 
@@ -110,20 +111,21 @@ impl Sessions {
         current.cloned().ok_or(Refusal::NoSession)
     }
 
-    /// Ends the session there is, so that nobody waits for an answer any more.
-    pub(super) fn close(&self) {
-        leave(&mut self.state());
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Sessions {
+    fn drop(&mut self) {
+        leave(&mut self.state());
     }
 }
 
 impl Session {
     fn join(events: &Sender<Event>, name: &str) -> Self {
         let id = PeerId::fresh();
-        let (reply, replies) = mpsc::channel();
+        let (reply, replies) = unbounded_channel();
         let peer = Peer {
             name: format!("session {name} of the bridge"),
             reply: Box::new(move |message| {
@@ -137,7 +139,7 @@ impl Session {
             name: name.to_owned(),
             id,
             events: events.clone(),
-            replies: Mutex::new(replies),
+            replies: tokio::sync::Mutex::new(replies),
         }
     }
 
@@ -157,8 +159,10 @@ impl Session {
 }
 
 impl Turn<'_> {
-    pub(super) fn receive(self) -> Result<Message, Refusal> {
-        self.replies.recv().map_err(|_| {
+    /// Waits for the next answer; whoever stops waiting leaves it to the next turn.
+    pub(super) async fn receive(&mut self) -> Result<Message, Refusal> {
+        let answer = self.replies.recv().await;
+        answer.ok_or_else(|| {
             if is_alive(self.events) {
                 Refusal::NoSession
             } else {

@@ -294,6 +294,16 @@ fn settings_are_changed_one_confirmation_each() {
 }
 
 #[test]
+fn a_device_without_a_seed_takes_no_flags() {
+    let mut host = Host::of(&Simulator::builder().uninitialized().build());
+    let mut flags = ApplyFlags::new();
+    flags.set_flags(0);
+    assert_eq!(code(&host.ask(&flags)), FailureType::Failure_NotInitialized);
+    host.send(&Message::new(28, vec![]));
+    assert_eq!(code(&host.receive()), FailureType::Failure_DataError);
+}
+
+#[test]
 fn a_key_in_an_unusual_place_is_shown_after_a_warning() {
     let script = Script::default();
     let mut host = Host::of(&Simulator::builder().person(script.clone()).build());

@@ -4,12 +4,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use trezor_client::protos::debug_link_decision::DebugButton;
 use trezor_client::protos::failure::FailureType;
 use trezor_client::protos::{
-    ButtonAck, ButtonRequest, Cancel, Failure, Features, GetFeatures, Ping, Success,
+    ButtonAck, ButtonRequest, Cancel, DebugLinkDecision, DebugLinkGetState, Failure, Features,
+    GetFeatures, Ping, Success,
 };
 
-use super::host::read;
+use super::host::{Host, read};
 use crate::device::Message;
 use crate::device::codec::{Decoder, bridge_decode, bridge_encode, encode_chunks};
 use crate::simulator::{Act, Script, Simulator};
@@ -118,6 +120,36 @@ fn datagrams_that_are_no_chunks_are_dropped() {
     read::<Features>(&host.ask(&features()));
 }
 
+/// `hwi` takes the debug port for granted and sends its decisions there.
+#[test]
+fn the_debug_port_presses_no_button() {
+    let simulator = staring();
+    let (server, debug) = loop {
+        let server = simulator.serve_udp(ANY).unwrap();
+        let mut debug = server.address();
+        debug.set_port(debug.port() + 1);
+        let debug = UdpHost::connect(debug);
+        // another program may have the next port
+        debug
+            .0
+            .set_read_timeout(Some(Duration::from_secs(1)))
+            .unwrap();
+        if debug.ping() {
+            break (server, debug);
+        }
+    };
+    let host = UdpHost::connect(server.address());
+    read::<ButtonRequest>(&host.ask(&button()));
+    host.send(&ack());
+    let mut press = DebugLinkDecision::new();
+    press.set_button(DebugButton::YES);
+    debug.send(&Message::encode(&press));
+    let failure: Failure = read(&debug.ask(&Message::encode(&DebugLinkGetState::new())));
+    assert_eq!(failure.code(), FailureType::Failure_UnexpectedMessage);
+    let failure: Failure = read(&host.ask(&cancel()));
+    assert_eq!(failure.code(), FailureType::Failure_ActionCancelled);
+}
+
 #[test]
 fn a_server_that_is_dropped_listens_no_more() {
     let simulator = Simulator::builder().build();
@@ -146,8 +178,7 @@ fn a_device_that_vanished_answers_no_ping() {
     }
 }
 
-/// Posts to a bridge and returns status and body.
-fn post_from(origin: &str, address: SocketAddr, path: &str, body: &str) -> (u16, String) {
+fn request_from(origin: &str, address: SocketAddr, path: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     let length = body.len();
@@ -157,11 +188,21 @@ fn post_from(origin: &str, address: SocketAddr, path: &str, body: &str) -> (u16,
          Content-Length: {length}\r\n\r\n{body}",
     )
     .unwrap();
+    stream
+}
+
+/// Posts to a bridge and returns status and body.
+fn post_from(origin: &str, address: SocketAddr, path: &str, body: &str) -> (u16, String) {
     let mut answer = String::new();
+    let mut stream = request_from(origin, address, path, body);
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (status, body.to_owned())
+}
+
+fn request(address: SocketAddr, path: &str, body: &str) -> TcpStream {
+    request_from("https://python.trezor.io", address, path, body)
 }
 
 fn post(address: SocketAddr, path: &str, body: &str) -> (u16, String) {
@@ -285,12 +326,28 @@ fn a_bridge_that_is_dropped_listens_no_more() {
     let at = server.address();
     post(at, "/acquire/1/null", "");
     read::<ButtonRequest>(&call(at, "1", &button()));
-    let waiting = std::thread::spawn(move || post(at, "/call/1", &hex_of(&ack())));
+    let mut waiting = request(at, "/call/1", &hex_of(&ack()));
     std::thread::sleep(Duration::from_millis(100));
     drop(server);
-    assert_eq!(waiting.join().unwrap().0, 400);
-    let start = Instant::now();
-    while TcpStream::connect(at).is_ok() {
-        assert!(start.elapsed() < Duration::from_secs(2));
-    }
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "");
+    assert!(TcpStream::connect(at).is_err());
+    read::<Features>(&Host::of(&simulator).ask(&GetFeatures::new()));
+}
+
+#[test]
+fn an_answer_is_left_to_the_next_call_by_whoever_hangs_up() {
+    let script = Script::new([Act::Stare]);
+    let simulator = Simulator::builder().person(script).build();
+    let server = simulator.serve_bridge(ANY).unwrap();
+    let at = server.address();
+    post(at, "/acquire/1/null", "");
+    read::<ButtonRequest>(&call(at, "1", &button()));
+    let waiting = request(at, "/call/1", &hex_of(&ack()));
+    std::thread::sleep(Duration::from_millis(200));
+    drop(waiting);
+    std::thread::sleep(Duration::from_millis(200));
+    let failure: Failure = read(&call(at, "1", &cancel()));
+    assert_eq!(failure.code(), FailureType::Failure_ActionCancelled);
 }
