@@ -151,13 +151,11 @@ impl Device {
         }
     }
 
-    /// Resolves when the device is let go: after the last handle, others may have it.
+    /// Returns what tells when the device is let go, after the last handle.
     ///
     /// A program that ends before that leaves the device held on the bridge.
-    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut lost = self.lost.clone();
-        // the actor, which owns the transport and the sender, drops them in this order
-        async move { while lost.changed().await.is_ok() {} }
+    pub fn release(&self) -> Release {
+        Release(self.lost.clone())
     }
 
     fn gone(&self) -> DeviceError {
@@ -167,6 +165,18 @@ impl Device {
             loss,
             source: None,
         }
+    }
+}
+
+/// Tells when a device is let go and others may have it. Keeps no handle itself.
+#[derive(Debug)]
+pub struct Release(watch::Receiver<Option<Loss>>);
+
+impl Release {
+    /// Waits until the device is let go.
+    pub async fn wait(mut self) {
+        // the actor, which owns the transport and the sender, drops them in this order
+        while self.0.changed().await.is_ok() {}
     }
 }
 

@@ -220,16 +220,12 @@ impl App {
         if self.selector()? == DeviceSelector::Simulator {
             crate::simulator::check_typist(&self.flags, self.passphrase_place()?)?;
         }
-        let transport = self.transport()?;
-        let interaction = self.interaction()?;
+        let device = self.device()?;
         let home = self.paths.home.clone();
         let configured = config.chain();
         let idle = config.idle();
-        let device = Device::spawn(transport, interaction);
         self.runtime().block_on(async {
-            let (session, chain) = keeper
-                .on_locked_device(&device, open(device.clone(), home, configured))
-                .await?;
+            let (session, chain) = keeper.interruptible(open(device, home, configured)).await?;
             welcome(&session);
             keeper.open(session, chain, idle).await;
             Ok(())
@@ -260,6 +256,14 @@ impl App {
             Kind::Device,
             "this bcm was built without the simulator",
         ))
+    }
+
+    /// Finds the device and takes it, after the one before was let go.
+    pub fn device(&mut self) -> Result<Device, Report> {
+        self.runtime().block_on(self.keeper.let_go());
+        let device = Device::spawn(self.transport()?, self.interaction()?);
+        self.keeper.hold(device.release());
+        Ok(device)
     }
 
     /// Makes who answers the device's questions.
@@ -316,6 +320,7 @@ impl App {
     fn end(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.block_on(self.keeper.lock());
+            runtime.block_on(self.keeper.let_go());
             self.keeper.remove_runtime_folder();
             // a thread that waits for the terminal or the device is not waited for
             runtime.shutdown_background();

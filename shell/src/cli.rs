@@ -53,8 +53,13 @@ pub struct Cli {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Session options")]
 pub struct Flags {
-    /// Where to look for the device: auto, usb, bridge[:URL], udp[:HOST:PORT] or simulator
-    #[arg(long, global = true, value_name = "WHERE")]
+    /// Where to look for the device.
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHERE",
+        help = "Where to look for the device: auto, usb, bridge[:URL], udp[:HOST:PORT] or simulator"
+    )]
     pub device: Option<DeviceSelector>,
 
     /// Take the device from another program that holds it on the bridge
@@ -228,7 +233,7 @@ fn text_or_mistake(error: &clap::Error) -> Result<Asked, Report> {
             let report = Report::usage("a command is missing");
             Err(report
                 .with_note(usage.unwrap_or_default())
-                .with_hint("add `--help` to see what there is"))
+                .with_hint("`help` or `--help` shows what there is"))
         }
         _ => Err(mistake(&text)),
     }
@@ -255,7 +260,7 @@ fn mistake(text: &str) -> Report {
     let report = notes
         .into_iter()
         .fold(Report::usage(what), Report::with_note);
-    report.with_hint(tip.unwrap_or_else(|| "add `--help` to see what there is".into()))
+    report.with_hint(tip.unwrap_or_else(|| "`help` or `--help` shows what there is".into()))
 }
 
 #[cfg(test)]

@@ -39,6 +39,11 @@ pub fn variables() -> std::env::VarsOs {
     std::env::vars_os()
 }
 
+/// Returns the folder for what ends with this process, where the login has none: `TMPDIR`.
+pub fn temporary_folder() -> PathBuf {
+    std::env::temp_dir()
+}
+
 /// Returns the filter of the log.
 pub fn rust_log() -> Option<String> {
     read(RUST_LOG).map(|filter| filter.to_string_lossy().into_owned())

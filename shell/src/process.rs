@@ -41,6 +41,7 @@ pub fn exit_code(outcome: Result<u8, Report>) -> ExitCode {
 #[expect(clippy::exit, reason = "the one place where a signal ends the process")]
 pub fn exit(code: u8) -> ! {
     ui::tty::restore();
+    ui::tty::end_bracketed_paste();
     std::process::exit(code.into())
 }
 

@@ -51,6 +51,7 @@ pub fn run(app: &mut App) -> Result<u8, Report> {
             Ok(Outcome::Done(INTERRUPTED)) => ui::say("cancelled"),
             Ok(Outcome::Done(code)) => ui::say(&format!("exit status {code}")),
             Ok(Outcome::Leave) => return Ok(0),
+            Err(report) if app.keeper.is_ending() => return Err(report),
             Err(report) => report.print(),
         }
     }

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bcm_keystore::{Chain, Device, DeviceError, Prompt, Session, Unlocked};
+use bcm_keystore::device::Release;
+use bcm_keystore::{Chain, Device, DeviceError, Session, Unlocked};
 use tempfile::TempDir;
 use tokio::sync::{MutexGuard, oneshot};
 use tokio::task::JoinHandle;
@@ -125,12 +126,16 @@ pub struct Keeper {
     running: Mutex<Option<oneshot::Sender<Reason>>>,
     status: Mutex<Option<Status>>,
     activity: Arc<Activity>,
+    /// The device that was taken last.
+    held: Mutex<Option<Release>>,
     /// Removed when the process ends.
     folder: Mutex<Option<TempDir>>,
     runtime_parent: Option<PathBuf>,
     agent_wanted: AtomicBool,
     /// A child has the terminal: Ctrl-C is its business.
     lent: AtomicBool,
+    /// The program was told to end.
+    ending: AtomicBool,
 }
 
 impl Keeper {
@@ -141,10 +146,12 @@ impl Keeper {
             running: Mutex::default(),
             status: Mutex::default(),
             activity: Arc::default(),
+            held: Mutex::default(),
             folder: Mutex::default(),
             runtime_parent,
             agent_wanted: AtomicBool::new(false),
             lent: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
         }
     }
 
@@ -160,7 +167,7 @@ impl Keeper {
             .prefix(&prefix)
             .permissions(Permissions::from_mode(0o700));
         let parent = self.runtime_parent.clone().filter(|parent| parent.is_dir());
-        let parent = parent.unwrap_or_else(std::env::temp_dir);
+        let parent = parent.unwrap_or_else(crate::env::temporary_folder);
         let made = builder.tempdir_in(&parent).map_err(|error| {
             let parent = parent.display();
             Report::text(
@@ -171,6 +178,19 @@ impl Keeper {
         let path = made.path().to_owned();
         *folder = Some(made);
         Ok(path)
+    }
+
+    /// Notes which device was taken.
+    pub fn hold(&self, device: Release) {
+        *lock(&self.held) = Some(device);
+    }
+
+    /// Waits until others may have the device that was taken, but not for one that hangs.
+    pub async fn let_go(&self) {
+        let held = lock(&self.held).take();
+        if let Some(held) = held {
+            let _ = tokio::time::timeout(LOCK_WAIT, held.wait()).await;
+        }
     }
 
     /// Removes the folder for sockets.
@@ -187,6 +207,11 @@ impl Keeper {
     pub fn lend_terminal(&self) -> Lent<'_> {
         self.lent.store(true, Ordering::Release);
         Lent(self)
+    }
+
+    /// Tells whether the program was told to end.
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     /// Returns what notes the use of the session.
@@ -243,20 +268,8 @@ impl Keeper {
         let device = open.session.device().clone();
         let outcome = self.interruptible(work(open)).await;
         if outcome.is_err() && is_lost(&device).await {
+            drop(device);
             self.close(&mut state).await;
-        }
-        outcome
-    }
-
-    /// Runs `work` on a device that nothing is unlocked on.
-    pub async fn on_locked_device<T>(
-        &self,
-        device: &Device,
-        work: impl Future<Output = Result<T, Report>>,
-    ) -> Result<T, Report> {
-        let outcome = self.interruptible(work).await;
-        if outcome.is_err() {
-            settle(device).await;
         }
         outcome
     }
@@ -317,7 +330,7 @@ impl Keeper {
         self.close(&mut state).await
     }
 
-    /// Ends the command that runs, if one does; `false` when there was none to tell the person.
+    /// Ends the command that runs, which tells the person; gives `reason` back when there is none.
     pub fn interrupt(&self, reason: Reason) -> Result<(), Reason> {
         match lock(&self.running).take() {
             Some(running) => {
@@ -360,14 +373,6 @@ impl Keeper {
 
 fn locked() -> Report {
     DeviceError::Locked.into()
-}
-
-/// Waits until a request that was cancelled is over on the device too, so that the next program
-/// finds it free.
-async fn settle(device: &Device) {
-    let nothing = device.dialogue(Prompt::new("wait"), |_| Ok(()));
-    // that it is refused while locked does not matter: it had its turn
-    let _ = tokio::time::timeout(LOCK_WAIT, nothing).await;
 }
 
 async fn is_lost(device: &Device) -> bool {

@@ -14,7 +14,7 @@ fn malformed_identities_are_refused_by_name() {
         "a@b@c",
         "alice@node/1",
         "alice/x@node-1",
-        "ssh://alice@node-1",
+        "gpg://alice@node-1",
         "alice@node-1:",
         "alice@node-1:0",
         "alice@node-1:65536",

@@ -82,10 +82,12 @@ fn trezorctl_sees_the_features_that_bcm_sees() {
 /// hwi looks for an emulator on one port only: this moves the port and changes nothing else.
 const HWI: &str = "
 import sys
-import hwilib.devices.trezor
+from hwilib.devices.trezor import SIMULATOR_PATH, TrezorClient
 from hwilib.devices.trezorlib.transport.udp import UdpTransport
 UdpTransport.DEFAULT_PORT = int(sys.argv.pop(1))
-hwilib.devices.trezor.SIMULATOR_PATH = f'127.0.0.1:{UdpTransport.DEFAULT_PORT}'
+moved = f'127.0.0.1:{UdpTransport.DEFAULT_PORT}'
+init = TrezorClient.__init__
+init.__defaults__ = tuple(moved if d == SIMULATOR_PATH else d for d in init.__defaults__)
 from hwilib._cli import main
 main()
 ";

@@ -24,7 +24,7 @@ fn agent_socket(pty: &mut Pty) -> PathBuf {
     pty.line("ssh agent");
     pty.expect("SSH_AUTH_SOCK=");
     let socket = pty.expect(";");
-    pty.expect(OPEN);
+    pty.settle();
     socket.into()
 }
 
@@ -78,7 +78,7 @@ fn a_device_lost_in_the_middle_of_a_signature_comes_back() {
     pty.line("ssh newkey bob@node-2");
     pty.expect("error: ");
     pty.expect("unlock");
-    pty.expect(LOCKED);
+    pty.settle();
 
     let _simulator = Simulator::start_on(&env, port);
     pty.line("unlock");
@@ -137,7 +137,7 @@ fn of_two_programs_on_one_device_the_loser_gets_one_line() {
     assert!(output.hint().unwrap().contains("--take-over"), "{output}");
     winner.line("ssh newkey alice@node-1");
     winner.expect("<ssh://alice@node-1|ed25519>");
-    winner.expect(OPEN);
+    winner.settle();
 
     // Who takes over goes on, and the first is told in one line.
     let mut loser = winner;

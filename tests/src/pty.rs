@@ -42,6 +42,15 @@ impl Pty {
         self.session.send_line(line).unwrap();
     }
 
+    /// Waits until the shell has done all that it was told, by having it answer one more question.
+    ///
+    /// The prompt shows nothing: it is drawn anew with every key.
+    #[track_caller]
+    pub fn settle(&mut self) {
+        self.line("config get lock.idle");
+        self.expect("\n10m\r");
+    }
+
     /// Presses Ctrl and a letter.
     pub fn control(&mut self, letter: char) {
         self.session.send_control(letter).unwrap();

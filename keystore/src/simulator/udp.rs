@@ -24,17 +24,21 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// Hosts that are remembered at once; the one silent for longest makes room.
 const MAX_HOSTS: usize = 64;
 
+/// How many free ports are tried until one has a free one above it.
+const PAIRS: usize = 16;
+
 /// A listener, which ends when this is dropped.
 #[derive(Debug)]
 pub struct UdpServer {
     address: SocketAddr,
+    _debug_link: Option<UdpSocket>,
     ended: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl UdpServer {
     pub(super) fn start(events: Sender<Event>, address: SocketAddr) -> io::Result<Self> {
-        let socket = UdpSocket::bind(address)?;
+        let (socket, debug_link) = bind(address)?;
         socket.set_read_timeout(Some(GLANCE))?;
         let address = socket.local_addr()?;
         let ended = Arc::new(AtomicBool::new(false));
@@ -45,6 +49,7 @@ impl UdpServer {
         };
         let mut server = Self {
             address,
+            _debug_link: debug_link,
             ended,
             threads: Vec::new(),
         };
@@ -72,6 +77,27 @@ impl UdpServer {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+}
+
+/// Binds `address`, and where it is free the port above, an emulator's debug link.
+///
+/// Clients that take whatever answers on UDP for an emulator (hwi does) press its buttons there, and
+/// give up where that port is closed. What they send is not read: the person decides.
+fn bind(address: SocketAddr) -> io::Result<(UdpSocket, Option<UdpSocket>)> {
+    let tries = if address.port() == 0 { PAIRS } else { 1 };
+    let mut bound = UdpSocket::bind(address)?;
+    for left in (0..tries).rev() {
+        let mut above = bound.local_addr()?;
+        let debug_link = above.port().checked_add(1).and_then(|port| {
+            above.set_port(port);
+            UdpSocket::bind(above).ok()
+        });
+        if debug_link.is_some() || left == 0 {
+            return Ok((bound, debug_link));
+        }
+        bound = UdpSocket::bind(address)?;
+    }
+    Ok((bound, None))
 }
 
 impl Drop for UdpServer {

@@ -1,6 +1,6 @@
 //! `device`: what can be done without a wallet.
 
-use bcm_keystore::{Device, DeviceInfo, Session};
+use bcm_keystore::{DeviceInfo, Session};
 use clap::Subcommand;
 
 use crate::app::App;
@@ -43,8 +43,7 @@ fn look(app: &mut App) -> Result<DeviceInfo, Report> {
     }
     let session = session(app)?;
     let look = async { Ok(session.inspect().await?) };
-    app.runtime()
-        .block_on(keeper.on_locked_device(session.device(), look))
+    app.runtime().block_on(keeper.interruptible(look))
 }
 
 fn enable_passphrase(app: &mut App) -> Result<(), Report> {
@@ -53,8 +52,7 @@ fn enable_passphrase(app: &mut App) -> Result<(), Report> {
     let changed = keeper.status().is_none() && {
         let session = session(app)?;
         let enable = async { Ok(session.enable_passphrase().await?) };
-        app.runtime()
-            .block_on(keeper.on_locked_device(session.device(), enable))?
+        app.runtime().block_on(keeper.interruptible(enable))?
     };
     ui::say(if changed {
         "passphrase protection is on now"
@@ -65,9 +63,7 @@ fn enable_passphrase(app: &mut App) -> Result<(), Report> {
 }
 
 fn session(app: &mut App) -> Result<Session<bcm_keystore::Locked>, Report> {
-    let interaction = app.interaction()?;
-    let device = Device::spawn(app.transport()?, interaction);
-    Ok(Session::new(device, app.paths.home.clone()))
+    Ok(Session::new(app.device()?, app.paths.home.clone()))
 }
 
 /// Lays out what the device says of itself.

@@ -49,6 +49,11 @@ impl Grammar {
         Self(root)
     }
 
+    /// Tells whether `word` is a command.
+    pub fn has(&self, word: &str) -> bool {
+        self.0.find_subcommand(word).is_some()
+    }
+
     /// Finds what may stand at the end of `line`.
     pub fn candidates(&self, line: &str, ssh_names: &[String]) -> Candidates {
         let (before, word) = cut(line);

@@ -1,7 +1,6 @@
 //! The line editor: rustyline with our completion, hints, prompt and history.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
@@ -46,7 +45,7 @@ impl Editor {
             .map_err(failed)?
             .build();
         let mut inner = rustyline::Editor::with_config(config).map_err(failed)?;
-        inner.set_helper(Some(Assistant::new(app)));
+        inner.set_helper(Some(Assistant::new()));
         let path = &app.paths.history;
         let loaded = history::prepare(path)
             .map_err(ReadlineError::from)
@@ -77,7 +76,10 @@ impl Editor {
             let _editing = ui::Editing::begin();
             self.inner.readline(&prompt)?
         };
-        if may_remember(&line) && self.inner.add_history_entry(&line)? && self.remembers {
+        let grammar = self.inner.helper().map(|assistant| &assistant.grammar);
+        let is_command = |word: &str| grammar.is_some_and(|grammar| grammar.has(word));
+        if may_remember(&line, is_command) && self.inner.add_history_entry(&line)? && self.remembers
+        {
             self.inner.append_history(&app.paths.history)?;
         }
         Ok(line)
@@ -86,14 +88,14 @@ impl Editor {
 
 /// Completes and hints.
 struct Assistant {
-    grammar: Arc<Grammar>,
+    grammar: Grammar,
     names: Vec<String>,
 }
 
 impl Assistant {
-    fn new(_app: &App) -> Self {
+    fn new() -> Self {
         Self {
-            grammar: Arc::new(Grammar::new()),
+            grammar: Grammar::new(),
             names: Vec::new(),
         }
     }

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Keeper, Reason};
 use crate::report::Kind;
 use crate::ui;
+
+/// How long the main thread may take to leave by itself.
+const LEAVE_WAIT: Duration = Duration::from_secs(3);
 
 /// Serves the process's signals for as long as it runs.
 pub async fn serve_signals(keeper: Arc<Keeper>) {
@@ -29,12 +33,16 @@ pub async fn serve_signals(keeper: Arc<Keeper>) {
             }
             _ = hangup.recv() => keeper.lock_because(Reason::Hangup).await,
             _ = terminate.recv() => {
+                keeper.ending.store(true, Ordering::Release);
                 let editing = ui::stop_editing();
                 keeper.lock_because(Reason::Terminate).await;
-                if editing {
-                    keeper.remove_runtime_folder();
-                    crate::process::exit(Kind::Failed as u8);
+                if !editing {
+                    // the command that was ended is told of and the main thread leaves
+                    tokio::time::sleep(LEAVE_WAIT).await;
                 }
+                keeper.let_go().await;
+                keeper.remove_runtime_folder();
+                crate::process::exit(Kind::Failed as u8);
             }
         }
     }

@@ -223,6 +223,16 @@ pub fn restore() {
     }
 }
 
+/// Turns off what the line editor turned on, for an end while it reads.
+pub fn end_bracketed_paste() {
+    if lock(&ORIGINAL).is_some()
+        && let Ok(tty) = Tty::open()
+    {
+        // a terminal that went away needs no restoring
+        let _ = tty.write("\u{1b}[?2004l");
+    }
+}
+
 /// Tells whether stderr is a terminal that turns no line feed into a new line.
 pub fn is_raw() -> bool {
     use rustix::termios::OutputModes;

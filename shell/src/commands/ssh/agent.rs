@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 
+use bcm_keystore::DeviceError;
 use bcm_keystore::ssh::{Agent, AgentEvent, AgentHandle, SshError, SshStore};
 use tokio::process::Command;
 
@@ -60,14 +61,28 @@ impl RunningAgent {
         self.handle.offer(store.keys(), store.hosts());
     }
 
-    /// Keeps failures from being told, for [`RunningAgent::take_failure`].
-    pub fn hold_failures(&self) {
+    /// Keeps from the person what the agent does, until the guard is dropped: whoever waits for a
+    /// login tells how it ended.
+    pub fn hush(&self) -> Hush {
         *lock(&self.failures.0) = Some(Vec::new());
+        Hush(self.failures.clone())
     }
+}
 
-    /// Returns the first failure since, and tells failures again.
-    pub fn take_failure(&self) -> Option<SshError> {
-        lock(&self.failures.0).take()?.into_iter().next()
+/// An agent that says nothing.
+#[derive(Debug)]
+pub struct Hush(Arc<Failures>);
+
+impl Hush {
+    /// Returns the first failure since.
+    pub fn failure(self) -> Option<SshError> {
+        lock(&self.0.0).take()?.into_iter().next()
+    }
+}
+
+impl Drop for Hush {
+    fn drop(&mut self) {
+        lock(&self.0.0).take();
     }
 }
 
@@ -81,6 +96,11 @@ fn tell(event: AgentEvent, failures: &Failures) {
         AgentEvent::Failed { purpose, error, .. } => {
             if let Some(held) = lock(&failures.0).as_mut() {
                 held.push(error);
+                return;
+            }
+            // whoever keeps the session tells of a lost device, once
+            if matches!(error, SshError::Device(DeviceError::Lost { .. })) {
+                note(&format!("not done: {}", purpose.summary()));
                 return;
             }
             Report::from(error)

@@ -63,13 +63,12 @@ impl Login {
         if let Some(command) = command {
             connection = connection.with_command(command);
         }
-        agent.hold_failures();
+        let hush = agent.hush();
         let ended = {
             let _terminal = keeper.lend_terminal();
             connection.run().await
         };
-        let failure = agent.take_failure();
-        match (exit_code(ended?), failure) {
+        match (exit_code(ended?), hush.failure()) {
             (SSH_FAILED, Some(failure)) => Err(failure.into()),
             (SSH_FAILED, None) => Err(self.failed()),
             (code, _) => Ok(code),
