@@ -239,15 +239,15 @@ fn is_trezor(name: &str) -> bool {
 
 fn respond(request: Request, status: u16, body: &str) {
     let mut response = Response::from_string(body).with_status_code(status);
-    if let Some(origin) = origin(&request).filter(|origin| is_allowed(origin)) {
-        if let Ok(header) = Header::from_bytes("Access-Control-Allow-Origin", origin) {
-            response.add_header(header);
-        }
+    if let Some(origin) = origin(&request).filter(|origin| is_allowed(origin))
+        && let Ok(header) = Header::from_bytes("Access-Control-Allow-Origin", origin)
+    {
+        response.add_header(header);
     }
-    if body.starts_with(['{', '[']) {
-        if let Ok(header) = Header::from_bytes("Content-Type", "application/json") {
-            response.add_header(header);
-        }
+    if body.starts_with(['{', '['])
+        && let Ok(header) = Header::from_bytes("Content-Type", "application/json")
+    {
+        response.add_header(header);
     }
     // whoever hung up does not want the answer
     let _ = request.respond(response);
