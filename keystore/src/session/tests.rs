@@ -20,7 +20,9 @@ impl Interaction for Terminal {
 
     fn passphrase(&self, _prompt: &Prompt) -> Result<PassphraseEntry, NoAnswer> {
         Ok(match self.0 {
-            Some(typed) => PassphraseEntry::Host(Passphrase::parse(&page(typed)).expect("a passphrase")),
+            Some(typed) => {
+                PassphraseEntry::Host(Passphrase::parse(&page(typed)).expect("a passphrase"))
+            }
             None => PassphraseEntry::OnDevice,
         })
     }
