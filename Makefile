@@ -32,7 +32,7 @@ clippy: ## lints; a warning is an error
 
 doc: ## documentation; a broken link is an error
 	@.ci/need build
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --exclude bcm-shell --no-deps --quiet
 
 deny: ## licences, bans, sources and (where the database can be reached) advisories
 	@.ci/deny

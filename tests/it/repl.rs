@@ -85,7 +85,7 @@ fn control_c_cancels_what_the_device_waits_for_and_leaves_the_shell_usable() {
     pty.expect("confirm on the Trezor");
     simulator.screen().expect("confirm?");
     pty.control('c');
-    pty.expect("cancelled");
+    pty.expect("\ncancelled");
     pty.settle();
     pty.line("exit");
     assert_eq!(pty.end().1, 0);

@@ -80,7 +80,7 @@ fn key_blob(line: &str) -> Vec<u8> {
     key.to_bytes().unwrap()
 }
 
-/// SSH_AGENTC_SIGN_REQUEST.
+/// `SSH_AGENTC_SIGN_REQUEST`.
 fn sign_request(key: &[u8], data: &[u8]) -> Vec<u8> {
     [&[13][..], &string(key), &string(data), &0_u32.to_be_bytes()].concat()
 }

@@ -20,7 +20,9 @@ impl Interaction for Terminal {
 
     fn passphrase(&self, _prompt: &Prompt) -> Result<PassphraseEntry, NoAnswer> {
         Ok(match self.0 {
-            Some(typed) => PassphraseEntry::Host(Passphrase::parse(&page(typed)).unwrap()),
+            Some(typed) => {
+                PassphraseEntry::Host(Passphrase::parse(&page(typed)).expect("a passphrase"))
+            }
             None => PassphraseEntry::OnDevice,
         })
     }
@@ -47,7 +49,7 @@ struct Computer(tempfile::TempDir);
 
 impl Computer {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
     fn session(&self, simulator: &Simulator, typed: Option<&'static str>) -> Session<Locked> {
