@@ -31,7 +31,6 @@ const PAIRS: usize = 16;
 #[derive(Debug)]
 pub struct UdpServer {
     address: SocketAddr,
-    _debug_link: Option<UdpSocket>,
     ended: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -49,12 +48,12 @@ impl UdpServer {
         };
         let mut server = Self {
             address,
-            _debug_link: debug_link,
             ended,
             threads: Vec::new(),
         };
         server.spawn("simulator-udp", move |ended| listener.run(ended))?;
-        if let Some(debug) = bind_debug_link(address) {
+        if let Some(debug) = debug_link {
+            debug.set_read_timeout(Some(GLANCE))?;
             server.spawn("simulator-debug", move |ended| debug::run(&debug, ended))?;
         }
         Ok(server)
@@ -82,7 +81,7 @@ impl UdpServer {
 /// Binds `address`, and where it is free the port above, an emulator's debug link.
 ///
 /// Clients that take whatever answers on UDP for an emulator (hwi does) press its buttons there, and
-/// give up where that port is closed. What they send is not read: the person decides.
+/// give up where that port is closed. An emulator whose next port is taken does without.
 fn bind(address: SocketAddr) -> io::Result<(UdpSocket, Option<UdpSocket>)> {
     let tries = if address.port() == 0 { PAIRS } else { 1 };
     let mut bound = UdpSocket::bind(address)?;
@@ -108,14 +107,6 @@ impl Drop for UdpServer {
             let _ = thread.join();
         }
     }
-}
-
-/// Binds the port after that of the device; an emulator whose next port is taken does without.
-fn bind_debug_link(mut address: SocketAddr) -> Option<UdpSocket> {
-    address.set_port(address.port().checked_add(1)?);
-    let socket = UdpSocket::bind(address).ok()?;
-    socket.set_read_timeout(Some(GLANCE)).ok()?;
-    Some(socket)
 }
 
 struct Host {
