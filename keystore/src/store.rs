@@ -30,8 +30,8 @@ use seal::{SealError, Sealer};
 /// Bytes of the salt under which wallets are hashed.
 const SALT_BYTES: usize = 32;
 
-/// The document that a new wallet's folder and its decoys start with.
-const FIRST_DOCUMENT: &str = "ssh";
+/// The documents that a new wallet's folder and its decoys start with: all that bcm ever writes.
+const DOCUMENTS: [&str; 4] = ["age", "history", "pgp", "ssh"];
 
 /// Where bcm keeps its state on this computer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -292,15 +292,18 @@ impl WalletStore {
     }
 
     fn check_key(&self) -> Result<(), StoreError> {
-        let path = self.document(FIRST_DOCUMENT);
-        match fs::read(&path) {
-            Ok(sealed) => self
-                .sealer
-                .check(&sealed)
-                .map_err(|error| StoreError::sealed(&path, error)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(StoreError::io(&path, error)),
+        for name in DOCUMENTS {
+            let path = self.document(name);
+            match fs::read(&path) {
+                Ok(sealed) => self
+                    .sealer
+                    .check(&sealed)
+                    .map_err(|error| StoreError::sealed(&path, error))?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(StoreError::io(&path, error)),
+            }
         }
+        Ok(())
     }
 
     fn create(&self, wallets: &Path) -> Result<(), StoreError> {
@@ -322,7 +325,9 @@ impl WalletStore {
 
     fn create_folder(&self) -> Result<(), StoreError> {
         create_private_dir(&self.folder).map_err(|error| StoreError::io(&self.folder, error))?;
-        self.write_bytes(FIRST_DOCUMENT, b"")
+        DOCUMENTS
+            .iter()
+            .try_for_each(|name| self.write_bytes(name, b""))
     }
 
     /// Gives every wallet's files the time of this write, so that times do not tell which are used.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bcm_keystore::device::{DeviceSelector, Transport, discovery};
 use bcm_keystore::ssh::SshStore;
-use bcm_keystore::{Chain, Device, Home, Session};
+use bcm_keystore::{Chain, Device, Home, Session, WalletStore};
 use tokio::runtime::Runtime;
 
 use crate::cli::{self, Asked, Cli, Command, Flags};
@@ -298,6 +298,12 @@ impl App {
     #[cfg(not(feature = "simulator"))]
     fn holder(&self, _simulated: bool) -> Holder {
         Holder::PERSON
+    }
+
+    /// Returns the sealed state of the open wallet.
+    pub fn store(&self) -> Option<Arc<WalletStore>> {
+        let store = |open: &mut session::Open| open.session.store().clone();
+        self.runtime().block_on(self.keeper.peek(store))
     }
 
     /// Names the keys of the open wallet, for completion.

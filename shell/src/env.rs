@@ -19,8 +19,6 @@ pub const HOME: &str = "HOME";
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// As above.
 pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
-/// As above.
-pub const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
 /// As above: sockets and whatever else ends with the login.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 
@@ -70,8 +68,6 @@ impl Hint for NoHome {
 pub struct Paths {
     /// Configuration and stores.
     pub home: Home,
-    /// Lines typed at the prompt.
-    pub history: PathBuf,
     /// Parent of this process's runtime folder; `None` takes the system's temporary one.
     pub runtime: Option<PathBuf>,
 }
@@ -96,7 +92,6 @@ impl Paths {
         if let Some(folder) = one {
             let folder = std::path::absolute(&folder).unwrap_or(folder);
             return Ok(Self {
-                history: folder.join("history"),
                 home: Home::below(&folder),
                 runtime,
             });
@@ -113,7 +108,6 @@ impl Paths {
                 config: folder(XDG_CONFIG_HOME, ".config")?.join("config.toml"),
                 data: folder(XDG_DATA_HOME, ".local/share")?,
             },
-            history: folder(XDG_STATE_HOME, ".local/state")?.join("history"),
             runtime,
         })
     }
@@ -146,11 +140,13 @@ mod tests {
             paths(Some("/f"), &set).unwrap().home,
             Home::below(Path::new("/f"))
         );
-        assert_eq!(paths(None, &set).unwrap().history, Path::new("/b/history"));
+        assert_eq!(
+            paths(None, &set).unwrap().home,
+            Home::below(Path::new("/b"))
+        );
         let xdg = paths(None, &set[1..]).unwrap();
         assert_eq!(xdg.home.config, Path::new("/c/bcm/config.toml"));
         assert_eq!(xdg.home.data, Path::new("/h/.local/share/bcm"));
-        assert_eq!(xdg.history, Path::new("/h/.local/state/bcm/history"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub fn run(app: &mut App) -> Result<u8, Report> {
     ui::tty::remember();
     app.unlock()?;
     app.interactive = true;
-    let mut editor = Editor::new(app)?;
+    let mut editor = Editor::new()?;
     ui::say(&ui::paint_stderr(
         ui::Style::Dim,
         "type `help` for the commands, Tab completes, Ctrl-C cancels, Ctrl-D leaves",

@@ -8,7 +8,7 @@
 //! 16       8     key check: tells whose key opens this, and nothing else
 //! 24      24     nonce, random
 //! 48       …     XChaCha20-Poly1305 of: length (u32, little endian), document, zeros up to a
-//!                multiple of 1 KiB; the associated data is the first 24 bytes and the name
+//!                multiple of 16 KiB; the associated data is the first 24 bytes and the name
 //! ```
 
 use chacha20poly1305::aead::{Aead, Payload};
@@ -24,7 +24,7 @@ const MAGIC: &[u8; 10] = b"bcm-sealed";
 const FORMAT: u8 = 1;
 const HEADER: usize = 24;
 const NONCE: usize = 24;
-const BLOCK: usize = 1024;
+const BLOCK: usize = 16 * 1024;
 
 /// Why a sealed document does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,7 +45,6 @@ struct Paths {
     config: PathBuf,
     data: PathBuf,
     wallet: PathBuf,
-    history: PathBuf,
     agent: Option<PathBuf>,
 }
 
@@ -89,7 +88,6 @@ impl Info {
                 config: paths.home.config,
                 data: paths.home.data,
                 wallet: session.store().path().to_owned(),
-                history: paths.history,
                 agent: open.agent.as_ref().map(|agent| agent.socket().to_owned()),
             },
         })
@@ -145,7 +143,6 @@ impl Info {
             row("configuration", path(&self.paths.config)),
             row("data", path(&self.paths.data)),
             row("this wallet's data", path(&self.paths.wallet)),
-            row("history", path(&self.paths.history)),
             row("bcm", self.version.into()),
         ];
         let table = ui::table(["", ""], rows);

@@ -1,12 +1,14 @@
 //! The line editor: rustyline with our completion, hints, prompt and history.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use bcm_keystore::WalletStore;
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::{Hinter, HistoryHinter};
-use rustyline::history::FileHistory;
+use rustyline::history::{History, MemHistory};
 use rustyline::validate::Validator;
 use rustyline::{Behavior, ColorMode, CompletionType, Config, Context, ExternalPrinter, Helper};
 
@@ -19,14 +21,14 @@ use crate::ui;
 
 /// The line editor.
 pub struct Editor {
-    inner: rustyline::Editor<Assistant, FileHistory>,
-    /// Nothing is written where the file cannot be used.
-    remembers: bool,
+    inner: rustyline::Editor<Assistant, MemHistory>,
+    /// The wallet whose lines are in memory.
+    wallet: Option<Arc<WalletStore>>,
 }
 
 impl Editor {
-    /// Makes the editor and reads the history.
-    pub fn new(app: &App) -> Result<Self, Report> {
+    /// Makes the editor.
+    pub fn new() -> Result<Self, Report> {
         let failed = |error: ReadlineError| {
             Report::text(Kind::Failed, format!("cannot use the terminal: {error}"))
         };
@@ -44,31 +46,23 @@ impl Editor {
             .and_then(|builder| builder.max_history_size(history::MAX_LINES))
             .map_err(failed)?
             .build();
-        let mut inner = rustyline::Editor::with_config(config).map_err(failed)?;
+        let lines = MemHistory::with_config(&config);
+        let mut inner = rustyline::Editor::with_history(config, lines).map_err(failed)?;
         inner.set_helper(Some(Assistant::new()));
-        let path = &app.paths.history;
-        let loaded = history::prepare(path)
-            .map_err(ReadlineError::from)
-            .and_then(|()| inner.load_history(path));
-        if let Err(error) = &loaded {
-            let path = path.display();
-            ui::say(&format!(
-                "nothing will be remembered: cannot use `{path}`: {error}"
-            ));
-        }
         // a dumb terminal has no editor to print above
         if let Ok(printer) = inner.create_external_printer() {
             ui::attach(Box::new(printer) as Box<dyn ExternalPrinter + Send>);
         }
         Ok(Self {
             inner,
-            remembers: loaded.is_ok(),
+            wallet: None,
         })
     }
 
     /// Reads a line and remembers it, if it may be.
     pub fn read(&mut self, app: &App) -> Result<String, ReadlineError> {
         let prompt = Prompt::new(&app.keeper);
+        self.follow_wallet(app)?;
         if let Some(assistant) = self.inner.helper_mut() {
             assistant.names = app.ssh_names();
         }
@@ -78,11 +72,40 @@ impl Editor {
         };
         let grammar = self.inner.helper().map(|assistant| &assistant.grammar);
         let is_command = |word: &str| grammar.is_some_and(|grammar| grammar.has(word));
-        if may_remember(&line, is_command) && self.inner.add_history_entry(&line)? && self.remembers
+        if may_remember(&line, is_command)
+            && self.inner.add_history_entry(&line)?
+            && let Some(store) = &self.wallet
+            && let Err(error) = history::append(store, &line)
         {
-            self.inner.append_history(&app.paths.history)?;
+            ui::say(&format!("this line will not be remembered: {error}"));
         }
         Ok(line)
+    }
+
+    /// Recalls the lines of the wallet that is open, and forgets those of the one that was.
+    fn follow_wallet(&mut self, app: &App) -> rustyline::Result<()> {
+        let open = app.store();
+        let same = match (&open, &self.wallet) {
+            (Some(open), Some(wallet)) => open.id() == wallet.id(),
+            (None, None) => true,
+            _ => false,
+        };
+        if same {
+            return Ok(());
+        }
+        self.inner.history_mut().clear()?;
+        if let Some(store) = &open {
+            match history::load(store) {
+                Ok(lines) => {
+                    for line in lines {
+                        self.inner.add_history_entry(line)?;
+                    }
+                }
+                Err(error) => ui::say(&format!("earlier lines cannot be recalled: {error}")),
+            }
+        }
+        self.wallet = open;
+        Ok(())
     }
 }
 

@@ -1,20 +1,26 @@
-//! The history file, and what is never remembered.
+//! What is remembered of the lines that were typed, and what never is.
+//!
+//! Lines name hosts and stacks, so they are kept sealed, one document per wallet: whoever opens
+//! another wallet, or none, does not see them.
 
-use std::fs::OpenOptions;
-use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
-
-use bcm_keystore::store::create_private_dir;
+use bcm_keystore::WalletStore;
+use bcm_keystore::store::StoreError;
 
 use crate::split::split;
+
+/// The document that holds the lines.
+const DOCUMENT: &str = "history";
 
 /// How flags begin that name where a secret comes from, or that a person takes for one that takes
 /// the secret itself.
 const SECRET_FLAGS: [&str; 5] = ["--pass", "--mnemonic", "--pin", "--seed", "--secret"];
 
-/// Lines that are remembered.
-pub const MAX_LINES: usize = 10_000;
+/// Lines that the editor holds.
+pub const MAX_LINES: usize = 1_000;
+
+/// Bytes of lines that are remembered: what fits one block of a sealed document, so that its size
+/// does not tell how much a wallet is used.
+const MAX_BYTES: usize = 12_000;
 
 /// Tells whether `line` may be remembered: commands only, none with a secret flag, no line with a
 /// space before it.
@@ -33,20 +39,30 @@ pub fn may_remember(line: &str, is_command: impl Fn(&str) -> bool) -> bool {
         && !words().any(|word| SECRET_FLAGS.iter().any(|flag| word.starts_with(flag)))
 }
 
-/// Makes the history file, private, where there is none; makes it private where it is not.
-pub fn prepare(path: &Path) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        create_private_dir(folder)?;
-    }
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)?;
-    if file.metadata()?.permissions().mode() & 0o077 != 0 {
-        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    }
-    Ok(())
+/// Returns the lines that were remembered in this wallet, oldest first.
+pub fn load(store: &WalletStore) -> Result<Vec<String>, StoreError> {
+    Ok(store.read(DOCUMENT)?.unwrap_or_default())
+}
+
+/// Remembers `line` in this wallet, behind what other prompts have remembered meanwhile.
+pub fn append(store: &WalletStore, line: &str) -> Result<(), StoreError> {
+    store.update(DOCUMENT, |lines: &mut Vec<String>| {
+        lines.push(line.to_owned());
+        trim(lines);
+        Ok(())
+    })
+}
+
+/// Drops the oldest lines that are too much.
+fn trim(lines: &mut Vec<String>) {
+    let mut bytes = 0;
+    let kept = lines.iter().rev().take_while(|line| {
+        // quotes, comma and escapes of JSON
+        bytes += line.len() * 2 + 3;
+        bytes <= MAX_BYTES
+    });
+    let surplus = lines.len() - kept.count();
+    lines.drain(..surplus);
 }
 
 #[cfg(test)]
@@ -94,13 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_private_also_when_it_was_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state/history");
-        prepare(&path).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        prepare(&path).unwrap();
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+    fn the_newest_lines_stay() {
+        let mut lines: Vec<_> = (0..5_000).map(|n| format!("info {n}")).collect();
+        trim(&mut lines);
+        assert_eq!(lines.last().unwrap(), "info 4999");
+        assert!(lines.len() > 300);
+        assert!(serde_json::to_vec(&lines).unwrap().len() <= MAX_BYTES);
+
+        let mut one = vec!["x".repeat(MAX_BYTES)];
+        trim(&mut one);
+        assert!(one.is_empty());
     }
 }
