@@ -93,7 +93,8 @@ def to_passphrase_prompt(bcm, device, env):
     elapsed = (time.perf_counter() - start) * 1000
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         resident = int(re.search(r"VmHWM:\s+(\d+) kB", status.read()).group(1))
-    os.kill(pid, signal.SIGKILL)
+    # Ctrl-C and no kill: the device has to hear that nobody waits for it any longer
+    os.write(terminal, b"\x03")
     os.waitpid(pid, 0)
     os.close(terminal)
     return elapsed, resident
