@@ -87,6 +87,19 @@ impl Device {
             .await
     }
 
+    /// As [`Device::call`], for code that is not async: waits on this thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Device::call`]; [`Device::cancel`] from another thread ends it.
+    pub fn call_blocking<Q, A>(&self, prompt: Prompt, request: Q) -> Result<A, DeviceError>
+    where
+        Q: TrezorMessage + 'static,
+        A: TrezorMessage + 'static,
+    {
+        futures::executor::block_on(self.call(prompt, request))
+    }
+
     /// Makes a request of several messages in the unlocked wallet, on the device's thread.
     ///
     /// # Errors

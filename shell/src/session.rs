@@ -4,6 +4,7 @@
 //! signal) first ends the command that runs, which cancels it on the device, and then locks.
 
 mod activity;
+mod blocking;
 mod signals;
 
 use std::fs::Permissions;
@@ -23,6 +24,7 @@ use crate::report::{Kind, Report};
 use crate::ui::{self, lock};
 
 pub use activity::Activity;
+pub use blocking::{Cancelled, blocking};
 pub use signals::serve_signals;
 
 /// Longest time that a lock waits for the device to end the session.
