@@ -6,6 +6,7 @@ use std::fmt;
 use bcm_cluster::command::CommandError;
 use bcm_cluster::{ConnectionError, HostKeyError, ScanError};
 use bcm_keystore::Hint;
+use bcm_keystore::age::{AgeError, AgeStoreError};
 use bcm_keystore::device::discovery::DiscoveryError;
 use bcm_keystore::device::{DeviceError, SelectorError};
 use bcm_keystore::interaction::NoAnswer;
@@ -13,6 +14,7 @@ use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
 
+use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::ui::{self, Style};
 
@@ -99,8 +101,13 @@ impl Report {
         ui::say(&self.render(ui::paint_stderr));
     }
 
-    /// Writes it out: one line, the causes that add something, notes, hint.
-    fn render(&self, paint: impl Fn(Style, &str) -> String) -> String {
+    /// Returns what is wrong and the next act, for a program that tells the person.
+    pub fn words(&self) -> (String, Option<String>) {
+        (self.what(), self.hint.clone())
+    }
+
+    /// Says what is wrong, with the causes that add something.
+    fn what(&self) -> String {
         let mut what = self.error.to_string();
         let mut cause = self.error.source();
         while let Some(error) = cause {
@@ -110,6 +117,12 @@ impl Report {
             }
             cause = error.source();
         }
+        what
+    }
+
+    /// Writes it out: one line, notes, hint.
+    fn render(&self, paint: impl Fn(Style, &str) -> String) -> String {
+        let what = self.what();
         let place = self.place.as_ref();
         let place = place.map_or_else(String::new, |place| format!("{}: ", ui::printable(place)));
         let mut lines = vec![format!(
@@ -210,6 +223,37 @@ impl From<SshError> for Report {
     }
 }
 
+impl From<AgeError> for Report {
+    fn from(error: AgeError) -> Self {
+        let kind = match &error {
+            AgeError::Device(error) => of_device(error),
+            AgeError::Answer(_) => Kind::Device,
+            AgeError::Name(_)
+            | AgeError::Recipient { .. }
+            | AgeError::NoRecipients
+            | AgeError::Mixed => Kind::Usage,
+            // a header that was changed looks like one for somebody else
+            AgeError::KeyChanged(_)
+            | AgeError::NotAge
+            | AgeError::NoMatch
+            | AgeError::Damaged(_) => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<AgeStoreError> for Report {
+    fn from(error: AgeStoreError) -> Self {
+        let kind = match &error {
+            AgeStoreError::Store(error) => of_store(error),
+            AgeStoreError::Changed { .. } => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
 impl From<AgentError> for Report {
     fn from(error: AgentError) -> Self {
         Self::new(Kind::Failed, error)
@@ -248,6 +292,12 @@ impl From<ScanError> for Report {
 impl From<CommandError> for Report {
     fn from(error: CommandError) -> Self {
         Self::text(Kind::Usage, error.to_string())
+    }
+}
+
+impl From<ClientError> for Report {
+    fn from(error: ClientError) -> Self {
+        Self::new(Kind::Failed, error)
     }
 }
 
