@@ -177,6 +177,13 @@ impl App {
             Command::Stack(command) => command.run(json).map(done),
             Command::Simulator(command) => command.run().map(done),
             Command::AgePlugin(command) => command.run().map(done),
+            Command::Gpg(command) => command.run().map(Outcome::Done),
+            Command::Git(command) => {
+                if command.needs_unlock() {
+                    self.unlock_first()?;
+                }
+                command.run(self, json).map(Outcome::Done)
+            }
             Command::Age(command) => {
                 self.unlock_first()?;
                 command.run(self, json).map(done)

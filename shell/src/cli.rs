@@ -7,7 +7,7 @@ use bcm_keystore::device::DeviceSelector;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{age, age_plugin, config, device, serve, simulator, ssh, stack};
+use crate::commands::{age, age_plugin, config, device, git, serve, simulator, ssh, stack};
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
 
@@ -126,6 +126,12 @@ pub enum Command {
         after_help = "Example:\n  age -d -i identity notes.age     with a bcm session running"
     )]
     AgePlugin(age_plugin::AgePlugin),
+    /// Run git with signatures that are made on the device
+    #[command(subcommand, after_help = "Example:\n  bcm git commit -m 'Pin the image'")]
+    Git(git::Command),
+    /// Sign and verify for git, which runs it as `bcm-gpg`
+    #[command(hide = true, after_help = "Example:\n  bcm git config     has git run it")]
+    Gpg(git::gpg::Gpg),
     /// Look at the device and set it up
     #[command(subcommand, after_help = "Example:\n  bcm device info")]
     Device(device::Command),
@@ -173,12 +179,17 @@ pub fn parse() -> Result<Asked, Report> {
     parse_from(Cli::command(), spelled_out(crate::env::arguments()))
 }
 
-/// Called as `age-plugin-trezor`, bcm is its command `age-plugin`.
+/// Called as `age-plugin-trezor`, bcm is its command `age-plugin`; as `bcm-gpg`, its command `gpg`.
 fn spelled_out(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<_> = arguments.collect();
     let program = arguments.first().map(Path::new).and_then(Path::file_name);
-    if program.is_some_and(|name| name.as_encoded_bytes().starts_with(b"age-plugin-")) {
-        arguments.insert(1, "age-plugin".into());
+    let command = match program.map(|name| name.as_encoded_bytes()) {
+        Some(name) if name.starts_with(b"age-plugin-") => Some("age-plugin"),
+        Some(name) if name == git::GPG.as_bytes() => Some("gpg"),
+        _ => None,
+    };
+    if let Some(command) = command {
+        arguments.insert(1, command.into());
     }
     arguments
 }

@@ -4,6 +4,7 @@ pub mod age;
 pub mod age_plugin;
 pub mod config;
 pub mod device;
+pub mod git;
 pub mod info;
 pub mod serve;
 pub mod simulator;

@@ -56,6 +56,11 @@ pub fn runtime_parents() -> Vec<PathBuf> {
     runtime.into_iter().chain([temporary_folder()]).collect()
 }
 
+/// Returns the path of this program.
+pub fn this_program() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
 /// Returns the filter of the log.
 pub fn rust_log() -> Option<String> {
     read(RUST_LOG).map(|filter| filter.to_string_lossy().into_owned())

@@ -6,6 +6,7 @@
 mod activity;
 mod blocking;
 mod peer;
+mod pgp;
 pub mod protocol;
 mod signals;
 mod socket;

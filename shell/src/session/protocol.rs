@@ -31,6 +31,23 @@ pub enum Request {
         /// The stanzas of the file, in their order.
         stanzas: Vec<WireStanza>,
     },
+    /// A detached, armored OpenPGP signature; one confirmation.
+    PgpSign {
+        /// Names a cert of the wallet; absent, its default.
+        key: Option<String>,
+        /// What is signed.
+        #[serde(with = "hex")]
+        data: Vec<u8>,
+    },
+    /// What is to be thought of a detached OpenPGP signature; nothing is confirmed.
+    PgpVerify {
+        /// The signature, armored or not.
+        #[serde(with = "hex")]
+        signature: Vec<u8>,
+        /// What is signed.
+        #[serde(with = "hex")]
+        data: Vec<u8>,
+    },
 }
 
 /// What the session answers.
@@ -46,6 +63,22 @@ pub enum Answer {
     AgeFileKey {
         /// The file key, absent when no stanza is for this key of this wallet.
         file_key: Option<Secret>,
+    },
+    /// To [`Request::PgpSign`].
+    PgpSignature {
+        /// The signature.
+        armored: String,
+        /// What GnuPG would say on its status descriptor.
+        status: String,
+    },
+    /// To [`Request::PgpVerify`].
+    PgpVerdict {
+        /// One signature at least is good, and none is wrong.
+        good: bool,
+        /// What GnuPG would say on its status descriptor.
+        status: Vec<String>,
+        /// The same for a person.
+        lines: Vec<String>,
     },
     /// It was not done.
     Refused(Refusal),

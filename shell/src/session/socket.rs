@@ -19,8 +19,8 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
-use super::Activity;
 use super::peer::Peer;
+use super::{Activity, pgp};
 use super::protocol::{self, Answer, Malformed, Refusal, Request, Secret};
 use crate::report::{Kind, Report};
 use crate::ui::{self, Style};
@@ -160,10 +160,15 @@ async fn serve(mut stream: UnixStream, peer: &Peer, shared: &Shared) {
                     "not done for {peer}: {what}: it is not encrypted to this wallet"
                 ));
             }
-            Answer::AgeFileKey { .. } => note(&format!("done for {peer}: {what}")),
-            Answer::AgeRecipient { .. } => {}
+            Answer::AgeFileKey { .. } | Answer::PgpSignature { .. } => {
+                note(&format!("done for {peer}: {what}"));
+            }
+            Answer::AgeRecipient { .. } | Answer::PgpVerdict { .. } => {}
         }
-        let answer = protocol::encode(&answer).expect("answers are short");
+        let Some(answer) = protocol::encode(&answer) else {
+            note(&format!("{peer} asked for an answer that is too long: {what}"));
+            return;
+        };
         if stream.write_all(&answer).await.is_err() {
             return;
         }
@@ -217,6 +222,8 @@ impl Request {
         match self {
             Self::AgeRecipient { name } => format!("read the age recipient of `{name}`"),
             Self::AgeUnwrap { name, .. } => format!("decrypt an age file with `{name}`"),
+            Self::PgpSign { data, .. } => pgp::purpose(data),
+            Self::PgpVerify { .. } => "verify a signature".to_owned(),
         }
     }
 }
@@ -234,6 +241,12 @@ impl Wallet {
                 let file_key = age::unwrap(&self.device, &key, &stanzas, &purpose).await?;
                 let file_key = file_key.as_ref().map(Secret::from);
                 Ok(Answer::AgeFileKey { file_key })
+            }
+            Request::PgpSign { key, data } => {
+                pgp::sign(self.device.clone(), self.store.clone(), key, data).await
+            }
+            Request::PgpVerify { signature, data } => {
+                pgp::verify(self.store.clone(), signature, data).await
             }
         }
     }
