@@ -3,6 +3,7 @@
 //! While a line is edited at the prompt, what others say goes through the line editor so that the
 //! line is not torn apart.
 
+mod descriptor;
 mod interaction;
 mod question;
 #[cfg(feature = "simulator")]
