@@ -48,31 +48,33 @@ impl ClientEnv {
     }
 }
 
-/// A login to a host whose key was accepted, with one key of an agent.
+/// A login to a host whose key was accepted, with keys of an agent.
 ///
 /// `ssh` reads neither the user's nor the system's configuration and known hosts, offers no other
-/// key, asks for no password, forwards nothing, and goes on only if the host proves the pinned key.
+/// keys, asks for no password, forwards nothing, and goes on only if the host proves the pinned key.
 #[derive(Debug)]
 pub struct Connection {
     host: PinnedHost,
     agent: PathBuf,
+    keys: usize,
     folder: TempDir,
     env: ClientEnv,
     command: Option<RemoteCommand>,
 }
 
 impl Connection {
-    /// Prepares a login to `host` with `key`, which the agent at the socket `agent` holds.
+    /// Prepares a login to `host` with `keys`, which the agent at the socket `agent` holds.
     ///
-    /// Two small files (the accepted host key, the public key) are kept in a private folder beside
-    /// the socket for as long as the connection is.
+    /// They are offered in this order, and the device signs with the first that the host knows. Small
+    /// files (the accepted host key, the public keys) are kept in a private folder beside the socket
+    /// for as long as the connection is.
     ///
     /// # Errors
     ///
     /// [`ConnectionError::Files`], [`ConnectionError::Path`] or [`ConnectionError::Onion`].
     pub fn new(
         host: PinnedHost,
-        key: &SshKey,
+        keys: &[&SshKey],
         agent: &Path,
         env: ClientEnv,
     ) -> Result<Self, ConnectionError> {
@@ -89,10 +91,14 @@ impl Connection {
         option_path(folder.path())?;
         let known = KnownHosts::new(&[host.pin()]).to_string();
         write_new(&folder.path().join("known_hosts"), &known).map_err(failed)?;
-        write_new(&folder.path().join("key.pub"), &format!("{key}\n")).map_err(failed)?;
+        for (number, key) in keys.iter().enumerate() {
+            let path = folder.path().join(key_file(number));
+            write_new(&path, &format!("{key}\n")).map_err(failed)?;
+        }
         Ok(Self {
             host,
             agent: agent.to_owned(),
+            keys: keys.len(),
             folder,
             env,
             command: None,
@@ -106,33 +112,42 @@ impl Connection {
         self
     }
 
-    /// Runs `ssh` on the terminal of this process and returns how it ended.
+    /// Runs `ssh` on the terminal of this process and returns how what ran on the host ended.
     ///
-    /// When `ssh` fails, the host is asked for its keys once more: a changed key is
-    /// [`HostKeyError::Changed`] instead of an exit code. Dropping the future ends `ssh`.
+    /// What `ssh` itself has to say goes into a file, of which the error tells. When it fails, the
+    /// host is asked for its keys once more: a changed key is [`HostKeyError::Changed`]. Dropping the
+    /// future ends `ssh`.
     ///
     /// # Errors
     ///
-    /// [`ConnectionError::Start`] or [`ConnectionError::HostKey`].
+    /// Any [`ConnectionError`]; [`ConnectionError::Refused`] and [`ConnectionError::Failed`] before the
+    /// login, [`ConnectionError::Cut`] and [`ConnectionError::Interrupted`] also after it.
     pub async fn run(&self) -> Result<ExitStatus, ConnectionError> {
+        let log = self.folder.path().join("log");
         let mut command = self.command()?;
+        command.arg("-E").arg(&log);
+        self.address(&mut command);
         let status = command.status().await.map_err(ConnectionError::Start)?;
-        if status.code() == Some(SSH_FAILED) {
-            // a host that does not answer now tells nothing about its key
-            if let Ok(offered) = scan(self.host.destination(), SCAN_PATIENCE, &self.env).await {
-                self.host.verify(&offered)?;
-            }
+        if status.code() != Some(SSH_FAILED) {
+            return Ok(status);
         }
-        Ok(status)
+        // a host that does not answer now tells nothing about its key
+        if let Ok(offered) = scan(self.host.destination(), SCAN_PATIENCE, &self.env).await {
+            self.host.verify(&offered)?;
+        }
+        let said = std::fs::read(&log).unwrap_or_default();
+        let login = self.host.destination().to_string();
+        match Ending::read(&String::from_utf8_lossy(&said)) {
+            Ending::Command => Ok(status),
+            Ending::Interrupted => Err(ConnectionError::Interrupted),
+            Ending::Refused => Err(ConnectionError::Refused(login)),
+            Ending::Failed(reason) => Err(ConnectionError::Failed { login, reason }),
+            Ending::Cut(reason) => Err(ConnectionError::Cut { login, reason }),
+        }
     }
 
-    /// Returns the command line, ready to be run with other standard streams.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectionError::Path`] when the folder's path cannot be written in an option.
-    pub fn command(&self) -> Result<Command, ConnectionError> {
-        let destination = self.host.destination();
+    /// Returns the command line up to the address, ready for options and other standard streams.
+    fn command(&self) -> Result<Command, ConnectionError> {
         let mut command = Command::new("ssh");
         self.env.apply(&mut command);
         command.env("SSH_AUTH_SOCK", &self.agent).kill_on_drop(true);
@@ -144,22 +159,86 @@ impl Connection {
         let path = |name: &str| option_path(&self.folder.path().join(name));
         for (name, value) in [
             ("UserKnownHostsFile", path("known_hosts")?),
-            ("IdentityFile", path("key.pub")?),
             ("HostKeyAlgorithms", self.host.key().signature_algorithms()),
         ] {
             command.arg("-o").arg(format!("{name}={value}"));
         }
+        for number in 0..self.keys {
+            let file = path(&key_file(number))?;
+            command.arg("-o").arg(format!("IdentityFile={file}"));
+        }
+        Ok(command)
+    }
+
+    /// Adds who, where and what.
+    fn address(&self, command: &mut Command) {
+        let destination = self.host.destination();
         if destination.port() != DEFAULT_PORT {
             command.args(["-p", &destination.port().to_string()]);
         }
         command.args(["-l", destination.user(), "--", destination.host()]);
         command.args(self.command.iter().map(RemoteCommand::line));
-        Ok(command)
     }
 }
 
+fn key_file(number: usize) -> String {
+    format!("key-{number}.pub")
+}
+
+/// Why `ssh` returned 255, read from what it wrote to its log at the level VERBOSE.
+#[derive(Debug, PartialEq, Eq)]
+enum Ending {
+    /// The remote command returned it.
+    Command,
+    /// Ctrl-C, or another signal.
+    Interrupted,
+    /// The host knows none of the keys, or one was not used.
+    Refused,
+    /// There was no login.
+    Failed(String),
+    /// The connection ended after the login.
+    Cut(String),
+}
+
+impl Ending {
+    fn read(log: &str) -> Self {
+        let lines: Vec<_> = log.lines().map(str::trim).collect();
+        let has = |words: &str| lines.iter().any(|line| line.contains(words));
+        let last = lines.iter().rev().find(|line| !is_no_reason(line));
+        let reason = || last.map_or("`ssh` gave no reason".to_owned(), |line| (*line).to_owned());
+        let logged_in = lines
+            .iter()
+            .any(|line| line.starts_with("Authenticated to "));
+        if has("Killed by signal ") {
+            Self::Interrupted
+        } else if logged_in && last.is_none() {
+            Self::Command
+        } else if logged_in {
+            Self::Cut(reason())
+        } else if has("Permission denied (") || has("Too many authentication failures") {
+            Self::Refused
+        } else {
+            Self::Failed(reason())
+        }
+    }
+}
+
+/// Tells whether a line of the log says nothing of why `ssh` ended.
+fn is_no_reason(line: &str) -> bool {
+    const BEGINNINGS: [&str; 5] = [
+        "Authenticated to ",
+        "Authenticated using ",
+        "Transferred: ",
+        "Bytes per second: ",
+        "Warning: ",
+    ];
+    line.is_empty()
+        || BEGINNINGS.iter().any(|start| line.starts_with(start))
+        || line.starts_with("Connection to ") && line.ends_with(" closed.")
+}
+
 /// What holds for every connection: `ssh_config(5)`.
-const FIXED_OPTIONS: [&str; 28] = [
+const FIXED_OPTIONS: [&str; 29] = [
     // our key, in our agent, and no other way in; the socket comes in the environment, unquoted
     "IdentityAgent=SSH_AUTH_SOCK",
     "IdentitiesOnly=yes",
@@ -192,6 +271,8 @@ const FIXED_OPTIONS: [&str; 28] = [
     // a host that is gone is noticed
     "ConnectTimeout=30",
     "ServerAliveInterval=30",
+    // whether the login worked is read from the log
+    "LogLevel=VERBOSE",
 ];
 
 /// Writes a path as the value of an option: in quotes, with `%` doubled.
@@ -240,6 +321,28 @@ pub enum ConnectionError {
     /// The host does not have the key that was accepted.
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
+    /// The host let none of the keys in.
+    #[error("`{0}` refused the login: permission denied")]
+    Refused(String),
+    /// There was no login.
+    #[error("cannot log in to `{login}`: {reason}")]
+    Failed {
+        /// Who, where.
+        login: String,
+        /// What `ssh` said.
+        reason: String,
+    },
+    /// The connection ended before what ran on the host did.
+    #[error("the connection to `{login}` was cut: {reason}")]
+    Cut {
+        /// Who, where.
+        login: String,
+        /// What `ssh` said.
+        reason: String,
+    },
+    /// The person ended it.
+    #[error("cancelled")]
+    Interrupted,
 }
 
 impl Hint for ConnectionError {
@@ -250,6 +353,11 @@ impl Hint for ConnectionError {
             Self::Path(_) => Some("use a folder without quotes, `\\` and `$` in its path".into()),
             Self::Onion(error) => error.hint(),
             Self::HostKey(error) => error.hint(),
+            Self::Refused(login) => Some(format!(
+                "put a key of `ssh list` for `{login}` into the host's authorized_keys"
+            )),
+            Self::Failed { .. } => Some("check the address, and that sshd runs there".into()),
+            Self::Cut { .. } | Self::Interrupted => None,
         }
     }
 }

@@ -301,10 +301,13 @@ pub enum HostKeyError {
 impl Hint for HostKeyError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Changed { .. } => {
-                "nothing was sent; if you reinstalled it, compare the new key on its own console first".into()
+            Self::Changed { host, .. } => format!(
+                "nothing was sent; if you reinstalled it, read the new key on its own console, run \
+                 `ssh unpin {host}`, then connect with `--fingerprint`"
+            ),
+            Self::Unexpected { .. } => {
+                "nothing was sent; read the fingerprint again on its own console".into()
             }
-            Self::Unexpected { .. } => "nothing was sent; read the fingerprint again on its own console".into(),
             Self::Unknown {
                 destination,
                 offered,

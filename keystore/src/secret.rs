@@ -174,10 +174,18 @@ impl Passphrase {
     pub fn read_line(mut source: impl std::io::Read) -> Result<Self, ReadPassphraseError> {
         let mut typed = LockedPage::new();
         let mut byte = Zeroizing::new([0_u8; 1]);
-        while source.read(&mut *byte)? == 1 && byte[0] != b'\n' {
+        let mut ended = true;
+        while source.read(&mut *byte)? == 1 {
+            ended = false;
+            if byte[0] == b'\n' {
+                break;
+            }
             if typed.as_bytes().len() == ENTRY_BYTES || !typed.push(byte[0]) {
                 return Err(PassphraseError::TooLong(ENTRY_BYTES).into());
             }
+        }
+        if ended {
+            return Err(ReadPassphraseError::End);
         }
         if typed.as_bytes().last() == Some(&b'\r') {
             typed.pop();
@@ -203,6 +211,9 @@ pub enum ReadPassphraseError {
     /// The descriptor cannot be read.
     #[error("cannot read the passphrase")]
     Io(#[from] std::io::Error),
+    /// Nothing was left to read.
+    #[error("there is no passphrase to read: the descriptor is at its end")]
+    End,
     /// What was read is no passphrase.
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),
@@ -212,6 +223,9 @@ impl Hint for ReadPassphraseError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Io(_) => Some("give an open descriptor: `--passphrase-fd 3 3<FILE`".into()),
+            Self::End => {
+                Some("give one line for each unlock, or leave `--passphrase-fd` out".into())
+            }
             Self::Passphrase(error) => error.hint(),
         }
     }
@@ -334,6 +348,16 @@ mod tests {
         assert!(matches!(
             Passphrase::read_line(endless).unwrap_err(),
             ReadPassphraseError::Passphrase(PassphraseError::TooLong(_))
+        ));
+    }
+
+    #[test]
+    fn a_source_at_its_end_holds_no_passphrase_and_an_empty_line_an_empty_one() {
+        let read = |source: &[u8]| Passphrase::read_line(source).unwrap_err();
+        assert!(matches!(read(b""), ReadPassphraseError::End));
+        assert!(matches!(
+            read(b"\n"),
+            ReadPassphraseError::Passphrase(PassphraseError::Empty)
         ));
     }
 

@@ -30,6 +30,9 @@ use seal::{SealError, Sealer};
 /// Bytes of the salt under which wallets are hashed.
 const SALT_BYTES: usize = 32;
 
+/// A document that nobody needs: damage to it is told of when it is read, and locks nobody out.
+const DISPENSABLE: &str = "history";
+
 /// The documents that a new wallet's folder and its decoys start with: all that bcm ever writes.
 const DOCUMENTS: [&str; 4] = ["age", "history", "pgp", "ssh"];
 
@@ -294,11 +297,10 @@ impl WalletStore {
     fn check_key(&self) -> Result<(), StoreError> {
         for name in DOCUMENTS {
             let path = self.document(name);
-            match fs::read(&path) {
-                Ok(sealed) => self
-                    .sealer
-                    .check(&sealed)
-                    .map_err(|error| StoreError::sealed(&path, error))?,
+            match fs::read(&path).map(|sealed| self.sealer.check(&sealed)) {
+                Ok(Ok(())) => {}
+                Ok(Err(SealError::Damaged(_))) if name == DISPENSABLE => {}
+                Ok(Err(error)) => return Err(StoreError::sealed(&path, error)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(StoreError::io(&path, error)),
             }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bcm_keystore::device::{DeviceSelector, Transport, discovery};
 use bcm_keystore::ssh::SshStore;
+use bcm_keystore::store::{StoreError, create_private_dir};
 use bcm_keystore::{Chain, Device, Home, Session, WalletStore};
 use tokio::runtime::Runtime;
 
@@ -236,8 +237,13 @@ impl App {
         if self.selector()? == DeviceSelector::Simulator {
             crate::simulator::check_typist(&self.flags, self.passphrase_place()?)?;
         }
-        let device = self.device()?;
         let home = self.paths.home.clone();
+        // before anybody is asked for anything
+        create_private_dir(&home.data).map_err(|source| StoreError::Io {
+            path: home.data.clone(),
+            source,
+        })?;
+        let device = self.device()?;
         let configured = config.chain();
         let idle = config.idle();
         self.runtime().block_on(async {

@@ -36,7 +36,7 @@ not remembered. Ctrl-C cancels a command, Ctrl-D leaves.";
 #[command(subcommand_help_heading = "Commands", infer_subcommands = false)]
 pub struct Cli {
     /// Run these commands, separated by `;`, in one session
-    #[arg(short = 'c', value_name = "COMMANDS")]
+    #[arg(short = 'c', value_name = "COMMANDS", allow_hyphen_values = true)]
     pub commands: Option<String>,
 
     /// Run the commands in this file, one a line, up to the first that fails
@@ -293,10 +293,20 @@ fn mistake(text: &str) -> Report {
             line => what = format!("{what} {line}"),
         }
     }
+    let what = shortened(&what);
     let report = notes
         .into_iter()
         .fold(Report::usage(what), Report::with_note);
     report.with_hint(tip.unwrap_or_else(|| "`help` or `--help` shows what there is".into()))
+}
+
+/// Cuts what echoes an endless argument.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 400;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -369,10 +369,23 @@ fn line(text: &str, at: usize) -> usize {
     1 + before.iter().filter(|byte| **byte == b'\n').count()
 }
 
+/// Returns the file that `path` stands for: a link is kept, and what it leads to is written.
+fn behind_links(path: &Path) -> PathBuf {
+    const MOST: usize = 16;
+    let mut path = path.to_owned();
+    for _ in 0..MOST {
+        let Ok(target) = std::fs::read_link(&path) else {
+            break;
+        };
+        path = path.parent().unwrap_or(Path::new(".")).join(target);
+    }
+    path
+}
+
 fn write(path: &Path, document: &DocumentMut) -> Result<(), ConfigError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     create_private_dir(folder)
-        .and_then(|()| write_private(path, document.to_string().as_bytes()))
+        .and_then(|()| write_private(&behind_links(path), document.to_string().as_bytes()))
         .map_err(|source| ConfigError::Io {
             path: path.to_owned(),
             source,

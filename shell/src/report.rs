@@ -10,6 +10,7 @@ use bcm_keystore::age::{AgeError, AgeStoreError};
 use bcm_keystore::device::discovery::DiscoveryError;
 use bcm_keystore::device::{DeviceError, SelectorError};
 use bcm_keystore::interaction::NoAnswer;
+use bcm_keystore::pgp::{PgpError, PgpStoreError};
 use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
@@ -248,6 +249,32 @@ impl From<AgeStoreError> for Report {
         let kind = match &error {
             AgeStoreError::Store(error) => of_store(error),
             AgeStoreError::Changed { .. } => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+fn of_pgp(error: &PgpError) -> Kind {
+    match error {
+        PgpError::Device(error) => of_device(error),
+        error if error.is_verification() => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<PgpError> for Report {
+    fn from(error: PgpError) -> Self {
+        Self::new(of_pgp(&error), error)
+    }
+}
+
+impl From<PgpStoreError> for Report {
+    fn from(error: PgpStoreError) -> Self {
+        let kind = match &error {
+            PgpStoreError::Store(error) => of_store(error),
+            PgpStoreError::Pgp(error) => of_pgp(error),
+            PgpStoreError::OtherFingerprint { .. } => Kind::Verification,
             _ => Kind::Failed,
         };
         Self::new(kind, error)

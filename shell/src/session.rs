@@ -5,14 +5,13 @@
 
 mod activity;
 mod blocking;
+mod folder;
 mod peer;
 mod pgp;
 pub mod protocol;
 mod signals;
 mod socket;
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +19,6 @@ use std::time::Duration;
 
 use bcm_keystore::device::Release;
 use bcm_keystore::{Chain, Device, DeviceError, Session, Unlocked};
-use tempfile::TempDir;
 use tokio::sync::{MutexGuard, oneshot};
 use tokio::task::JoinHandle;
 
@@ -29,6 +27,7 @@ use crate::ui::{self, lock};
 
 pub use activity::Activity;
 pub use blocking::{Cancelled, blocking};
+use folder::RuntimeFolder;
 pub use signals::serve_signals;
 pub use socket::{SOCKET, SessionSocket};
 
@@ -146,7 +145,7 @@ pub struct Keeper {
     /// The device that was taken last.
     held: Mutex<Option<Release>>,
     /// Removed when the process ends.
-    folder: Mutex<Option<TempDir>>,
+    folder: Mutex<Option<RuntimeFolder>>,
     runtime_parent: Option<PathBuf>,
     agent_wanted: AtomicBool,
     /// Where other programs use the session, once it was offered; it stays while locked.
@@ -181,14 +180,9 @@ impl Keeper {
         if let Some(folder) = folder.as_ref() {
             return Ok(folder.path().to_owned());
         }
-        let mut builder = tempfile::Builder::new();
-        let prefix = format!("bcm-{}-", std::process::id());
-        builder
-            .prefix(&prefix)
-            .permissions(Permissions::from_mode(0o700));
         let parent = self.runtime_parent.clone().filter(|parent| parent.is_dir());
         let parent = parent.unwrap_or_else(crate::env::temporary_folder);
-        let made = builder.tempdir_in(&parent).map_err(|error| {
+        let made = RuntimeFolder::make(&parent).map_err(|error| {
             let parent = parent.display();
             Report::text(
                 Kind::Failed,
@@ -470,14 +464,12 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_for_sockets_is_private_and_goes_away() {
+    fn the_folder_for_sockets_is_made_once_and_goes_away() {
         let parent = tempfile::tempdir().unwrap();
         let keeper = Keeper::new(Some(parent.path().to_owned()));
         let folder = keeper.runtime_folder().unwrap();
         assert_eq!(folder, keeper.runtime_folder().unwrap());
         assert!(folder.starts_with(parent.path()));
-        let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o700);
         keeper.remove_runtime_folder();
         assert!(!folder.exists());
     }

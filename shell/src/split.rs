@@ -13,9 +13,9 @@ impl Hint for SplitError {
     }
 }
 
-/// Splits `line` at each `;` outside quotes, and each command into its words.
+/// Splits `line` at each `;` and line break outside quotes, and each command into its words.
 ///
-/// A `#` at the begin of a word starts a comment. Empty commands are left out.
+/// A `#` at the begin of a word starts a comment, up to the end of its line. Empty commands are left out.
 pub fn split(line: &str) -> Result<Vec<Vec<String>>, SplitError> {
     segments(line)
         .into_iter()
@@ -35,7 +35,14 @@ fn segments(line: &str) -> Vec<&str> {
     let mut quote = None;
     let mut escaped = false;
     let mut word_begins = true;
+    let mut comment = false;
     for (at, c) in line.char_indices() {
+        if comment {
+            if c == '\n' {
+                (comment, start, word_begins) = (false, at + 1, true);
+            }
+            continue;
+        }
         if escaped {
             escaped = false;
             word_begins = false;
@@ -48,17 +55,19 @@ fn segments(line: &str) -> Vec<&str> {
             (None, '\'' | '"') => quote = Some(c),
             (None, '#') if word_begins => {
                 found.push(&line[start..at]);
-                return found;
+                comment = true;
             }
-            (None, ';') => {
+            (None, ';' | '\n') => {
                 found.push(&line[start..at]);
                 start = at + 1;
             }
             (None, _) => {}
         }
-        word_begins = quote.is_none() && matches!(c, ' ' | '\t' | ';');
+        word_begins = quote.is_none() && matches!(c, ' ' | '\t' | ';' | '\n');
     }
-    found.push(&line[start..]);
+    if !comment {
+        found.push(&line[start..]);
+    }
     found
 }
 
@@ -84,6 +93,15 @@ mod tests {
         assert_eq!(words("a b # c; 'd"), [["a", "b"]]);
         assert_eq!(words("a b#c"), [["a", "b#c"]]);
         assert_eq!(words("# all"), Vec::<Vec<String>>::new());
+    }
+
+    #[test]
+    fn each_line_is_a_command_of_its_own() {
+        assert_eq!(
+            words("a\nb # c; d\ne 'f\ng'"),
+            [vec!["a"], vec!["b"], vec!["e", "f\ng"]]
+        );
+        assert_eq!(last_segment("a\nssh li"), "ssh li");
     }
 
     #[test]

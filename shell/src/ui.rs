@@ -3,6 +3,7 @@
 //! While a line is edited at the prompt, what others say goes through the line editor so that the
 //! line is not torn apart.
 
+mod descriptor;
 mod interaction;
 mod question;
 #[cfg(feature = "simulator")]
@@ -21,6 +22,7 @@ use serde::Serialize;
 use crate::config::Color;
 use crate::report::{Kind, Report};
 
+pub use descriptor::inherited;
 pub use interaction::{Holder, PassphraseSource, TerminalInteraction};
 pub use question::{Asking, Question, answer, decline};
 #[cfg(feature = "simulator")]

@@ -9,6 +9,7 @@ mod bad_input;
 mod clients;
 mod config;
 mod device_loss;
+mod git;
 mod hostile_device;
 mod repl;
 mod secrets;

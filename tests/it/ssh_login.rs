@@ -92,8 +92,11 @@ fn a_key_of_another_passphrase_is_refused() {
         .device(&simulator.udp())
         .passphrase("another one")
         .run();
-    assert_ne!(output.code(), 0, "{output}");
-    assert!(output.stderr.contains("Permission denied"), "{output}");
+    let stderr = output.failure(1);
+    assert!(
+        stderr.contains("refused the login: permission denied"),
+        "{output}"
+    );
 }
 
 #[test]
@@ -148,6 +151,44 @@ fn a_changed_host_key_is_a_hard_stop() {
     }
     let logins = sshd.log().matches("Accepted publickey").count();
     assert_eq!(logins, 1, "{}", sshd.log());
+}
+
+#[test]
+fn a_reinstalled_host_is_pinned_anew_once_the_old_key_is_forgotten() {
+    let env = TestEnv::new();
+    let simulator = Simulator::start(&env);
+    let sshd = Sshd::start(&env);
+    sshd.authorize(&new_key(&env, &simulator, &sshd.destination(), "ed25519"));
+    let flags = ["--fingerprint", &sshd.fingerprint()];
+    connect(&env, &simulator.udp(), &sshd, &flags, &["true"]).success();
+    let sshd = sshd.with_another_host_key(&env);
+    let refused = connect(&env, &simulator.udp(), &sshd, &[], &["true"]);
+    refused.failure(4);
+    let host = format!("[127.0.0.1]:{}", sshd.port());
+    let hint = refused.hint().unwrap();
+    assert!(hint.contains(&format!("ssh unpin {host}")), "{refused}");
+    let run = |words: &[&str]| {
+        let bcm = env.bcm(words.iter().copied());
+        bcm.device(&simulator.udp()).passphrase(PASSPHRASE).run()
+    };
+    assert!(run(&["ssh", "hosts"]).success().contains(&host));
+    run(&["ssh", "unpin", &host]).success();
+    run(&["ssh", "unpin", &host]).failure(1);
+    let flags = ["--fingerprint", &sshd.fingerprint()];
+    let output = connect(&env, &simulator.udp(), &sshd, &flags, &["echo", "in"]);
+    assert_eq!(output.success(), "in\n");
+}
+
+#[test]
+fn the_key_that_the_host_knows_is_used_whatever_its_curve() {
+    let env = TestEnv::new();
+    let simulator = Simulator::start(&env);
+    let sshd = Sshd::start(&env);
+    new_key(&env, &simulator, &sshd.destination(), "ed25519");
+    sshd.authorize(&new_key(&env, &simulator, &sshd.destination(), "nist256p1"));
+    let flags = ["--fingerprint", &sshd.fingerprint()];
+    let output = connect(&env, &simulator.udp(), &sshd, &flags, &["echo", "in"]);
+    assert_eq!(output.success(), "in\n");
 }
 
 #[test]

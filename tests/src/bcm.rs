@@ -87,6 +87,13 @@ impl Bcm {
         self
     }
 
+    /// Runs it in this folder.
+    #[must_use]
+    pub fn folder(mut self, folder: &std::path::Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
     /// Returns the path of the program.
     pub fn program(&self) -> std::path::PathBuf {
         self.command.get_program().into()

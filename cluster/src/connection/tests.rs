@@ -85,7 +85,7 @@ impl Stage {
 
     fn connection(&self, host: PinnedHost) -> Connection {
         let key = key(1, &self.destination);
-        Connection::new(host, &key, self.agent.socket(), env()).unwrap()
+        Connection::new(host, &[&key], self.agent.socket(), env()).unwrap()
     }
 
     async fn run(&self, host: PinnedHost, words: &[&str]) -> Output {
@@ -93,6 +93,7 @@ impl Stage {
             .connection(host)
             .with_command(RemoteCommand::new(words).unwrap());
         let mut command = connection.command().unwrap();
+        connection.address(&mut command);
         command
             .stdin(std::process::Stdio::null())
             .output()
@@ -137,6 +138,58 @@ async fn the_exit_code_of_the_command_comes_back() {
         let connection = stage.connection(host.clone());
         let connection = connection.with_command(RemoteCommand::new(&words).unwrap());
         assert_eq!(connection.run().await.unwrap().code(), Some(code));
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_is_told_from_a_command_that_fails() {
+    let stage = Stage::new("ed25519", 9, false);
+    let host = pinned(&stage.destination, &stage.sshd.host_key("ed25519"));
+    let error = stage.connection(host).run().await.unwrap_err();
+    assert!(matches!(error, ConnectionError::Refused(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn of_two_keys_the_one_is_used_that_the_host_knows() {
+    let stage = Stage::new("ed25519", 1, false);
+    let host = pinned(&stage.destination, &stage.sshd.host_key("ed25519"));
+    let keys = [key(2, &stage.destination), key(1, &stage.destination)];
+    let keys: Vec<_> = keys.iter().collect();
+    let connection = Connection::new(host, &keys, stage.agent.socket(), env()).unwrap();
+    let connection = connection.with_command(RemoteCommand::new(&["true"]).unwrap());
+    assert_eq!(connection.run().await.unwrap().code(), Some(0));
+    assert_eq!(stage.events.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn what_ssh_says_tells_why_it_ended() {
+    let login = "Authenticated to h ([192.0.2.1]:22) using \"publickey\".\n";
+    let sent = "Transferred: sent 2708, received 2728 bytes, in 0.1 seconds\n\
+                Bytes per second: sent 1, received 1\n";
+    let cut = "client_loop: send disconnect: Broken pipe";
+    for (log, ending) in [
+        (format!("{login}{sent}"), Ending::Command),
+        (
+            format!("{login}Connection to h closed by remote host.\r\n{sent}"),
+            Ending::Cut("Connection to h closed by remote host.".into()),
+        ),
+        (
+            format!("{login}Connection to h closed.\r\n"),
+            Ending::Command,
+        ),
+        (format!("{login}Killed by signal 2.\n"), Ending::Interrupted),
+        (format!("{login}{cut}\r\n"), Ending::Cut(cut.into())),
+        (
+            "a@h: Permission denied (publickey).\r\n".into(),
+            Ending::Refused,
+        ),
+        (
+            "ssh: connect to host h port 22: Connection refused\r\n".into(),
+            Ending::Failed("ssh: connect to host h port 22: Connection refused".into()),
+        ),
+        (String::new(), Ending::Failed("`ssh` gave no reason".into())),
+    ] {
+        assert_eq!(Ending::read(&log), ending, "{log}");
     }
 }
 

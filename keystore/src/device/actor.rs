@@ -180,7 +180,12 @@ impl Actor {
         DeviceError::Lost {
             device: self.name.clone(),
             loss,
-            source: Some(error),
+            // these say what the loss says
+            source: match error {
+                TransportError::Gone(None) | TransportError::Stolen => None,
+                TransportError::Gone(Some(error)) => Some(TransportError::Io(error)),
+                error => Some(error),
+            },
         }
     }
 }

@@ -157,15 +157,39 @@ impl Hint for DiscoveryError {
         let Self::NotFound { tried } = self else {
             return None;
         };
-        let remedy = tried.iter().filter_map(|attempt| remedy(&attempt.obstacle));
-        let connect = "connect the Trezor and unlock it; in a Qubes VM run \
-                       `qvm-connect-tcp 21325:@default:21325`, which takes in dom0 the policy \
-                       line `qubes.ConnectTCP +21325 THIS-VM @default allow target=sys-usb`; \
-                       to try bcm without a Trezor add `--device simulator`";
-        remedy.max().map_or_else(
-            || Some(connect.to_owned()),
-            |(_urgency, remedy)| Some(remedy),
-        )
+        if let Some((_urgency, remedy)) = tried.iter().filter_map(|at| remedy(&at.obstacle)).max() {
+            return Some(remedy);
+        }
+        let connect = "connect the Trezor and unlock it";
+        let qubes = "in a Qubes VM run `qvm-connect-tcp 21325:@default:21325`, which takes in dom0 \
+                     the policy line `qubes.ConnectTCP +21325 THIS-VM @default allow \
+                     target=sys-usb`";
+        let simulator = "to try bcm without a Trezor add `--device simulator`";
+        Some(match &tried[..] {
+            [Attempt { way: Way::Usb, .. }] => format!("{connect}; {simulator}"),
+            [
+                attempt @ Attempt {
+                    way: Way::Bridge(url),
+                    ..
+                },
+            ] => match attempt.obstacle {
+                Obstacle::Absent => format!("{connect}, where the bridge runs"),
+                Obstacle::Refused | Obstacle::Silent => format!("start the bridge; {qubes}"),
+                _ => format!("what answers at {url} is no Trezor bridge: check the URL"),
+            },
+            [
+                attempt @ Attempt {
+                    way: Way::Udp(address),
+                    ..
+                },
+            ] => match attempt.obstacle {
+                Obstacle::Refused | Obstacle::Silent => format!(
+                    "start the emulator, or run `bcm simulator serve --udp {address}` beside"
+                ),
+                _ => format!("what answers at {address} is no emulator: check the address"),
+            },
+            _ => format!("{connect}; {qubes}; {simulator}"),
+        })
     }
 }
 

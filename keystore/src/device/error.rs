@@ -54,8 +54,8 @@ pub enum DeviceError {
     #[error("cancelled")]
     Cancelled,
     /// A question of the device got no answer.
-    #[error("the device was told to stop")]
-    NoAnswer(#[source] NoAnswer),
+    #[error(transparent)]
+    NoAnswer(NoAnswer),
     /// The device did not accept the PIN.
     #[error("wrong PIN")]
     WrongPin,
@@ -123,6 +123,9 @@ impl Hint for DeviceError {
             Self::WrongPin => "try again; every wrong PIN makes the device wait longer".into(),
             Self::Locked => "run `unlock`".into(),
             Self::NotInitialized => "set the device up with Trezor Suite first".into(),
+            Self::Unexpected { .. } | Self::Damaged(_) => {
+                "check what answers there: `device info` shows it; update its firmware".into()
+            }
             Self::Implausible(_) => {
                 "stop: the device, or something between it and bcm, is not to be trusted".into()
             }

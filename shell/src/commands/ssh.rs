@@ -2,6 +2,7 @@
 
 mod agent;
 mod connect;
+mod hosts;
 
 use bcm_cluster::{Destination, HostKeyFingerprint};
 use bcm_keystore::ssh::{SshIdentity, SshKey, SshStore, SshStoreError, derive};
@@ -54,10 +55,23 @@ pub enum Command {
         #[arg(last = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
+    /// List the hosts whose keys were accepted from this wallet
+    #[command(after_help = "Example:\n  bcm ssh hosts --json")]
+    Hosts,
+    /// Forget the accepted key of a host, such as one that was reinstalled
+    #[command(after_help = "Example:\n  bcm ssh unpin node-1:2222")]
+    Unpin {
+        /// As `ssh hosts` prints it, or HOST[:PORT]
+        host: String,
+    },
     /// Log in to a host with a key of this wallet
     #[command(after_help = "Examples:
   bcm ssh connect alice@node-1
-  bcm ssh connect alice@node-1 --fingerprint SHA256:… -- uptime")]
+  bcm ssh connect alice@node-1 --fingerprint SHA256:… -- uptime
+  bcm ssh connect alice@node-1 -- sh -c 'df -h | tail -1'
+
+Each word after `--` reaches the program on the host as it was typed; what is meant for a shell goes
+to `sh -c`. The exit code is that of what ran there, whatever it means here.")]
     Connect {
         /// The login
         #[arg(value_name = "USER@HOST[:PORT]")]
@@ -79,7 +93,9 @@ impl Command {
             Self::List => list(app, json),
             Self::Show { name } => show(app, &name, json),
             Self::Remove { name } => remove(app, &name, json),
-            Self::Agent { command } => agent::run(app, &command),
+            Self::Agent { command } => agent::run(app, &command, json),
+            Self::Hosts => hosts::list(app, json),
+            Self::Unpin { host } => hosts::unpin(app, &host, json),
             Self::Connect {
                 login: destination,
                 fingerprint,

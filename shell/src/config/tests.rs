@@ -198,3 +198,18 @@ fn what_a_value_prints_parses_again() {
         assert!(Key::LockIdle.parse(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn a_link_stays_and_the_file_behind_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = folder.path().join("dotfiles.toml");
+    let link = folder.path().join("config.toml");
+    std::os::unix::fs::symlink("dotfiles.toml", &link).unwrap();
+    let pair = (Key::Chain, Value::Chain(Chain::Signet));
+    Config::load(&link).unwrap().set(&[pair]).unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(
+        std::fs::read_to_string(real).unwrap(),
+        "chain = \"signet\"\n"
+    );
+}

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bcm_keystore::WalletStore;
+use bcm_keystore::{Hint, WalletStore};
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -24,6 +24,8 @@ pub struct Editor {
     inner: rustyline::Editor<Assistant, MemHistory>,
     /// The wallet whose lines are in memory.
     wallet: Option<Arc<WalletStore>>,
+    /// Its history can be written.
+    remembers: bool,
 }
 
 impl Editor {
@@ -56,6 +58,7 @@ impl Editor {
         Ok(Self {
             inner,
             wallet: None,
+            remembers: false,
         })
     }
 
@@ -74,10 +77,12 @@ impl Editor {
         let is_command = |word: &str| grammar.is_some_and(|grammar| grammar.has(word));
         if may_remember(&line, is_command)
             && self.inner.add_history_entry(&line)?
+            && self.remembers
             && let Some(store) = &self.wallet
             && let Err(error) = history::append(store, &line)
         {
-            ui::say(&format!("this line will not be remembered: {error}"));
+            ui::say(&format!("no line will be remembered: {error}"));
+            self.remembers = false;
         }
         Ok(line)
     }
@@ -94,6 +99,7 @@ impl Editor {
             return Ok(());
         }
         self.inner.history_mut().clear()?;
+        self.remembers = true;
         if let Some(store) = &open {
             match history::load(store) {
                 Ok(lines) => {
@@ -101,7 +107,13 @@ impl Editor {
                         self.inner.add_history_entry(line)?;
                     }
                 }
-                Err(error) => ui::say(&format!("earlier lines cannot be recalled: {error}")),
+                Err(error) => {
+                    let hint = error.hint().unwrap_or_default();
+                    ui::say(&format!(
+                        "no line will be remembered: {error}\nhint: {hint}"
+                    ));
+                    self.remembers = false;
+                }
             }
         }
         self.wallet = open;

@@ -1,7 +1,5 @@
 //! The device's questions, on a terminal.
 
-use std::fs::File;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bcm_keystore::interaction::{DeviceWait, NoAnswer, PassphraseEntry};
@@ -11,6 +9,7 @@ use bcm_keystore::{Hint, Interaction, Prompt};
 use super::tty::{EntryError, Tty};
 use crate::session::Activity;
 
+use super::descriptor::inherited;
 use super::question::terminal;
 use super::{Style, is_editing, lock, paint_stderr, say};
 
@@ -102,7 +101,7 @@ impl Interaction for TerminalInteraction {
             PassphraseSource::Device => Ok(PassphraseEntry::OnDevice),
             PassphraseSource::Host => typed_passphrase().map(PassphraseEntry::Host),
             PassphraseSource::Descriptor(number) => {
-                let source = descriptor(number).map_err(ReadPassphraseError::from)?;
+                let source = inherited(number).map_err(ReadPassphraseError::from)?;
                 Ok(PassphraseEntry::Host(Passphrase::read_line(source)?))
             }
         }
@@ -159,9 +158,4 @@ fn typed_passphrase() -> Result<Passphrase, NoAnswer> {
         }
     }
     Err(last)
-}
-
-/// Opens an inherited descriptor by its number.
-pub(super) fn descriptor(number: u32) -> io::Result<File> {
-    File::open(format!("/dev/fd/{number}"))
 }

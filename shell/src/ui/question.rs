@@ -52,7 +52,7 @@ impl Question<'_> {
             say(self.text);
         }
         if terminal.is_some() {
-            return self.ask_key(off);
+            return self.ask_word(off);
         }
         let (sender, answer) = mpsc::channel();
         *lock(&PENDING) = Some(sender);
@@ -69,25 +69,32 @@ impl Question<'_> {
         }
     }
 
-    fn ask_key(&self, off: &dyn Fn() -> bool) -> Asking {
+    fn ask_word(&self, off: &dyn Fn() -> bool) -> Asking {
         let question = format!("{} [y/n] ", self.question);
         loop {
-            match Tty::open().and_then(|tty| tty.key(&question, off)) {
-                Ok('y' | 'Y') => return Asking::Yes,
-                Ok('n' | 'N') | Err(EntryError::GivenUp) => return Asking::No,
-                Ok(_) => {}
+            let typed = Tty::open().and_then(|tty| tty.word(&question, off));
+            match typed.as_deref().map(yes_or_no) {
+                Ok(Some(true)) => return Asking::Yes,
+                Ok(Some(false)) | Err(EntryError::GivenUp) => return Asking::No,
+                Ok(None) => {}
                 Err(EntryError::NoTerminal) => return Asking::Nobody,
             }
         }
     }
 }
 
+fn yes_or_no(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Some(true),
+        "n" | "no" => Some(false),
+        _ => None,
+    }
+}
+
 /// Takes `line` as the answer to the pending question, if there is one and it is an answer.
 pub fn answer(line: &str) -> bool {
-    let yes = match line.trim() {
-        "y" | "Y" | "yes" => true,
-        "n" | "N" | "no" => false,
-        _ => return false,
+    let Some(yes) = yes_or_no(line) else {
+        return false;
     };
     let pending = lock(&PENDING).take();
     // who asked may have given up meanwhile

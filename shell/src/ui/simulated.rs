@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use bcm_keystore::secret::LockedPage;
 use zeroize::Zeroizing;
 
-use super::interaction::{descriptor, free_terminal};
+use super::descriptor::inherited;
+use super::interaction::free_terminal;
 use super::tty::Tty;
 
 /// Asks for a secret that the simulated device's person types, with no echo.
@@ -16,7 +17,7 @@ pub fn typed_secret(question: &str, off: &dyn Fn() -> bool) -> Option<LockedPage
 
 /// Reads one line from an inherited descriptor, up to what a page holds.
 pub fn descriptor_line(number: u32) -> io::Result<LockedPage> {
-    let mut source = descriptor(number)?;
+    let mut source = inherited(number)?;
     let mut line = LockedPage::new();
     let mut byte = Zeroizing::new([0_u8; 1]);
     while source.read(&mut *byte)? == 1 && byte[0] != b'\n' {

@@ -18,6 +18,9 @@ use super::lock;
 /// Longest entry; what is longer is refused by its type in its own words.
 const MAX_ENTRY: usize = 1024;
 
+/// Longest word that answers a question.
+const MAX_WORD: usize = 32;
+
 /// How often an open question looks whether it was withdrawn.
 const GLANCE: Timespec = Timespec {
     tv_sec: 0,
@@ -65,25 +68,41 @@ impl Tty {
     pub fn secret(&self, question: &str, off: &dyn Fn() -> bool) -> Result<LockedPage, EntryError> {
         let _raw = Raw::enter(&self.0)?;
         self.write(question)?;
-        let typed = read_entry(&mut Polled::new(&self.0, off));
+        let source = &mut Polled::new(&self.0, off);
+        let typed = read_entry(source);
+        self.write(if source.is_withdrawn() {
+            "(no longer asked for)\r\n"
+        } else {
+            "\r\n"
+        })?;
+        typed
+    }
+
+    /// Asks for a word, which is shown while it is typed. `off` withdraws the question.
+    ///
+    /// The whole line belongs to the question: what follows its first letter is nobody else's.
+    pub fn word(&self, question: &str, off: &dyn Fn() -> bool) -> Result<String, EntryError> {
+        let _raw = Raw::enter(&self.0)?;
+        self.write(question)?;
+        let typed = self.read_word(&mut Polled::new(&self.0, off));
         self.write("\r\n")?;
         typed
     }
 
-    /// Asks for one key and returns it; Enter is `\r`. `off` withdraws the question.
-    pub fn key(&self, question: &str, off: &dyn Fn() -> bool) -> Result<char, EntryError> {
-        let _raw = Raw::enter(&self.0)?;
-        self.write(question)?;
-        let key = match next_byte(&mut Polled::new(&self.0, off)) {
-            Ok(INTERRUPT | END) => Err(EntryError::GivenUp),
-            key => key.map(char::from),
-        };
-        let shown = match key {
-            Ok(c) if c.is_ascii_graphic() => c.to_string(),
-            _ => String::new(),
-        };
-        self.write(&format!("{shown}\r\n"))?;
-        key
+    fn read_word(&self, source: &mut impl Read) -> Result<String, EntryError> {
+        let mut typed = String::new();
+        loop {
+            match next_byte(source)? {
+                b'\r' | b'\n' => return Ok(typed),
+                INTERRUPT | END => return Err(EntryError::GivenUp),
+                BACKSPACE | DELETE if typed.pop().is_some() => self.write("\u{8} \u{8}")?,
+                byte if byte.is_ascii_graphic() && typed.len() < MAX_WORD => {
+                    typed.push(char::from(byte));
+                    self.write(&typed[typed.len() - 1..])?;
+                }
+                _ => {}
+            }
+        }
     }
 
     fn write(&self, text: &str) -> Result<(), EntryError> {
@@ -111,10 +130,16 @@ impl<'a> Polled<'a> {
     }
 }
 
+impl Polled<'_> {
+    fn is_withdrawn(&self) -> bool {
+        (self.off)() || GENERATION.load(Ordering::Acquire) != self.generation
+    }
+}
+
 impl Read for Polled<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            if (self.off)() || GENERATION.load(Ordering::Acquire) != self.generation {
+            if self.is_withdrawn() {
                 return Err(io::Error::other("withdrawn"));
             }
             let mut ready = [PollFd::new(self.tty, PollFlags::IN)];

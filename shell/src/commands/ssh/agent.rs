@@ -146,7 +146,7 @@ pub fn ensure<'a>(keeper: &Keeper, open: &'a mut Open) -> Result<&'a RunningAgen
 }
 
 /// Runs `command` with the agent; without one prints where it is, and waits unless at a prompt.
-pub fn run(app: &mut App, command: &[String]) -> Result<u8, Report> {
+pub fn run(app: &mut App, command: &[String], json: bool) -> Result<u8, Report> {
     let keeper = app.keeper.clone();
     if let Some((program, arguments)) = command.split_first() {
         return app.runtime().block_on(keeper.with_open(async |open| {
@@ -162,6 +162,9 @@ pub fn run(app: &mut App, command: &[String]) -> Result<u8, Report> {
         let quoted = quoted.ok_or_else(|| {
             Report::text(Kind::Failed, "the path of the runtime folder is not UTF-8")
         })?;
+        if json {
+            return ui::json(&serde_json::json!({ "SSH_AUTH_SOCK": socket }));
+        }
         ui::out(&format!("SSH_AUTH_SOCK={quoted}; export SSH_AUTH_SOCK;"))
     });
     app.runtime().block_on(print)?;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bcm_cluster::{
-    ClientEnv, Connection, Destination, FirstContact, HostKey, HostKeyFingerprint, KnownHosts,
-    PinnedHost, RemoteCommand, scan,
+    ClientEnv, Connection, ConnectionError, Destination, FirstContact, HostKey, HostKeyFingerprint,
+    KnownHosts, PinnedHost, RemoteCommand, scan,
 };
 use bcm_keystore::identity::Curve;
 use bcm_keystore::ssh::{SshIdentity, SshKey, SshStore};
@@ -17,9 +17,6 @@ use crate::ui::{self, Asking, Question};
 
 /// How long a host may take to show its key.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-/// What `ssh` returns when it failed itself.
-const SSH_FAILED: u8 = 255;
 
 /// A login as it was asked for.
 #[derive(Debug)]
@@ -55,11 +52,12 @@ impl Login {
         };
         let wallet = open.session.store().clone();
         let mut store = SshStore::open(&wallet)?;
-        let key = choose(&store, self.destination.identity(), curve)?;
+        let keys = choose(&store, self.destination.identity(), curve)?;
         let host = self.host(&mut store, &env).await?;
         let agent = ensure(keeper, open)?;
         agent.refresh(&store);
-        let mut connection = Connection::new(host, &key, agent.socket(), env)?;
+        let keys: Vec<_> = keys.iter().collect();
+        let mut connection = Connection::new(host, &keys, agent.socket(), env)?;
         if let Some(command) = command {
             connection = connection.with_command(command);
         }
@@ -68,10 +66,10 @@ impl Login {
             let _terminal = keeper.lend_terminal();
             connection.run().await
         };
-        match (exit_code(ended?), hush.failure()) {
-            (SSH_FAILED, Some(failure)) => Err(failure.into()),
-            (SSH_FAILED, None) => Err(self.failed()),
-            (code, _) => Ok(code),
+        match (ended, hush.failure()) {
+            (Ok(status), _) => Ok(exit_code(status)),
+            (Err(error @ ConnectionError::HostKey(_)), _) | (Err(error), None) => Err(error.into()),
+            (Err(_), Some(failure)) => Err(failure.into()),
         }
     }
 
@@ -118,24 +116,14 @@ impl Login {
             Asking::Nobody => FirstContact::Nobody,
         }
     }
-
-    fn failed(&self) -> Report {
-        let login = &self.destination;
-        Report::text(Kind::Failed, format!("`ssh` did not log in to `{login}`")).with_hint(format!(
-            "is the line of `ssh show {login}` in the host's authorized_keys?"
-        ))
-    }
 }
 
-/// Picks the key of a login; of two, that on `curve`.
-fn choose(store: &SshStore<'_>, login: &SshIdentity, curve: Curve) -> Result<SshKey, Report> {
-    let keys = store.for_login(login);
-    let key = keys
-        .iter()
-        .find(|key| key.curve() == curve)
-        .or(keys.first());
-    key.map(|key| (*key).clone()).ok_or_else(|| {
-        Report::text(
+/// Picks the keys of a login, that on `curve` first.
+fn choose(store: &SshStore<'_>, login: &SshIdentity, curve: Curve) -> Result<Vec<SshKey>, Report> {
+    let mut keys: Vec<_> = store.for_login(login).into_iter().cloned().collect();
+    keys.sort_by_key(|key| key.curve() != curve);
+    if keys.is_empty() {
+        return Err(Report::text(
             Kind::Failed,
             format!("there is no key for `{}`", login.login()),
         )
@@ -143,6 +131,7 @@ fn choose(store: &SshStore<'_>, login: &SshIdentity, curve: Curve) -> Result<Ssh
         .with_hint(format!(
             "make one: `ssh newkey {}`, and put it into the host's authorized_keys",
             login.login()
-        ))
-    })
+        )));
+    }
+    Ok(keys)
 }
