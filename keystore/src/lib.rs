@@ -9,6 +9,7 @@ pub mod interaction;
 pub mod path;
 pub mod secret;
 pub mod session;
+pub mod signify;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod ssh;
