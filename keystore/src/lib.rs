@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod age;
 pub mod chain;
 pub mod device;
 pub mod hint;

@@ -6,6 +6,7 @@ use std::fmt;
 use bcm_cluster::command::CommandError;
 use bcm_cluster::{ConnectionError, HostKeyError, ScanError};
 use bcm_keystore::Hint;
+use bcm_keystore::age::{AgeError, AgeStoreError};
 use bcm_keystore::device::discovery::DiscoveryError;
 use bcm_keystore::device::{DeviceError, SelectorError};
 use bcm_keystore::interaction::NoAnswer;
@@ -205,6 +206,37 @@ impl From<SshError> for Report {
             SshError::KeyChanged { .. } | SshError::BadSignature(_) => Kind::Verification,
             SshError::Curve(_) => Kind::Usage,
             _ => Kind::Device,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<AgeError> for Report {
+    fn from(error: AgeError) -> Self {
+        let kind = match &error {
+            AgeError::Device(error) => of_device(error),
+            AgeError::Answer(_) => Kind::Device,
+            AgeError::Name(_)
+            | AgeError::Recipient { .. }
+            | AgeError::NoRecipients
+            | AgeError::Mixed => Kind::Usage,
+            // a header that was changed looks like one for somebody else
+            AgeError::KeyChanged(_)
+            | AgeError::NotAge
+            | AgeError::NoMatch
+            | AgeError::Damaged(_) => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<AgeStoreError> for Report {
+    fn from(error: AgeStoreError) -> Self {
+        let kind = match &error {
+            AgeStoreError::Store(error) => of_store(error),
+            AgeStoreError::Changed { .. } => Kind::Verification,
+            _ => Kind::Failed,
         };
         Self::new(kind, error)
     }
