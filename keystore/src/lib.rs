@@ -8,6 +8,7 @@ pub mod identity;
 pub mod info;
 pub mod interaction;
 pub mod path;
+pub mod pgp;
 pub mod secret;
 pub mod session;
 pub mod signify;

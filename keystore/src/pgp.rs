@@ -1,0 +1,32 @@
+//! OpenPGP ([RFC 9580](https://www.rfc-editor.org/rfc/rfc9580), in the formats of RFC 4880) with
+//! keys that stay on the device: certs, signatures, encryption.
+//!
+//! The library is sequoia. Its traits are not async, so neither are these functions: they wait on
+//! the thread that calls them while the person confirms on the device.
+
+mod cert;
+mod decrypt;
+mod encrypt;
+mod error;
+mod key;
+mod sign;
+mod status;
+mod store;
+mod user_id;
+mod verify;
+
+pub use cert::{OwnCert, Reason, TREZOR_TIME};
+pub use decrypt::{Decrypted, decrypt};
+pub use encrypt::{encrypt, usable_for_encryption};
+pub use error::PgpError;
+pub use key::Purpose;
+pub use sign::{SignMode, sign};
+pub use status::status_lines;
+pub use store::{Entry, OtherCert, PgpStore, PgpStoreError, TrustMark};
+pub use user_id::{UserId, UserIdError};
+pub use verify::{
+    GoodSignature, SignatureFacts, Trust, Verdict, examine_detached, judge, verify_detached,
+    verify_message,
+};
+
+pub use sequoia_openpgp::{Cert, Fingerprint, KeyHandle};
