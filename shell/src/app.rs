@@ -184,6 +184,10 @@ impl App {
                 self.unlock_first()?;
                 command.run(self, json).map(Outcome::Done)
             }
+            Command::File(command) => {
+                self.unlock_first()?;
+                command.run(self, json).map(done)
+            }
             Command::Unlock => self.unlock().map(done),
             Command::Lock => {
                 let keeper = self.keeper.clone();

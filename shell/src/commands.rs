@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod device;
+pub mod file;
 pub mod info;
 pub mod simulator;
 pub mod ssh;

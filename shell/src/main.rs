@@ -12,6 +12,7 @@ mod cli;
 mod commands;
 mod config;
 mod env;
+mod files;
 mod logging;
 mod process;
 mod repl;
