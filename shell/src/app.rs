@@ -176,6 +176,15 @@ impl App {
             Command::Device(command) => command.run(self, json).map(done),
             Command::Stack(command) => command.run(json).map(done),
             Command::Simulator(command) => command.run().map(done),
+            Command::AgePlugin(command) => command.run().map(done),
+            Command::Age(command) => {
+                self.unlock_first()?;
+                command.run(self, json).map(done)
+            }
+            Command::Serve(command) => {
+                self.unlock_first()?;
+                command.run(self).map(Outcome::Done)
+            }
             Command::Info => {
                 self.unlock_first()?;
                 crate::commands::info::run(self, json).map(done)
@@ -302,6 +311,15 @@ impl App {
     #[cfg(not(feature = "simulator"))]
     fn holder(&self, _simulated: bool) -> Holder {
         Holder::PERSON
+    }
+
+    /// Lets other programs use the open session.
+    pub fn offer_socket(&self) -> Result<(), Report> {
+        let keeper = self.keeper.clone();
+        let offered = self
+            .runtime()
+            .block_on(self.keeper.peek(|open| keeper.offer_socket(open)));
+        offered.transpose().map(|_| ())
     }
 
     /// Returns the sealed state of the open wallet.

@@ -1,12 +1,13 @@
 //! The one grammar: of `bcm COMMAND`, of `bcm -c`, of scripts and of the prompt.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use bcm_keystore::device::DeviceSelector;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{config, device, file, simulator, ssh, stack};
+use crate::commands::{age, age_plugin, config, device, file, serve, simulator, ssh, stack};
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
 
@@ -114,6 +115,20 @@ pub enum Command {
     /// Sign, verify, encrypt and decrypt files
     #[command(subcommand, after_help = "Example:\n  bcm file sign release.tar")]
     File(file::Command),
+    /// Print the recipients of files that only the device opens
+    #[command(subcommand, after_help = "Example:\n  bcm age recipient")]
+    Age(age::Command),
+    /// Let other programs use the wallet: age, git, ssh
+    #[command(after_help = "Examples:
+  bcm serve -- age -d -i identity notes.age
+  bcm serve                    print BCM_SOCKET and SSH_AUTH_SOCK, serve until a signal")]
+    Serve(serve::Serve),
+    /// Speak with `age`, which runs it as `age-plugin-trezor`
+    #[command(
+        hide = true,
+        after_help = "Example:\n  age -d -i identity notes.age     with a bcm session running"
+    )]
+    AgePlugin(age_plugin::AgePlugin),
     /// Look at the device and set it up
     #[command(subcommand, after_help = "Example:\n  bcm device info")]
     Device(device::Command),
@@ -158,7 +173,17 @@ pub enum Asked {
 
 /// Parses this program's arguments.
 pub fn parse() -> Result<Asked, Report> {
-    parse_from(Cli::command(), crate::env::arguments())
+    parse_from(Cli::command(), spelled_out(crate::env::arguments()))
+}
+
+/// Called as `age-plugin-trezor`, bcm is its command `age-plugin`.
+fn spelled_out(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<_> = arguments.collect();
+    let program = arguments.first().map(Path::new).and_then(Path::file_name);
+    if program.is_some_and(|name| name.as_encoded_bytes().starts_with(b"age-plugin-")) {
+        arguments.insert(1, "age-plugin".into());
+    }
+    arguments
 }
 
 /// Returns the grammar as it is at the prompt: what is chosen for a session is not shown.

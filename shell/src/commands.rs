@@ -1,9 +1,12 @@
 //! The commands, one noun each: what they take and what they do.
 
+pub mod age;
+pub mod age_plugin;
 pub mod config;
 pub mod device;
 pub mod file;
 pub mod info;
+pub mod serve;
 pub mod simulator;
 pub mod ssh;
 pub mod stack;

@@ -7,6 +7,8 @@ use bcm_keystore::{Hint, Home};
 
 /// Moves all state to one folder; `--home` is over it.
 pub const BCM_HOME: &str = "BCM_HOME";
+/// Where the session serves that `age-plugin-trezor` and git use, if there are several.
+pub const BCM_SOCKET: &str = "BCM_SOCKET";
 /// Turns colours off when set to anything, see <https://no-color.org>.
 pub const NO_COLOR: &str = "NO_COLOR";
 /// `dumb` has no colours and no line editor.
@@ -40,6 +42,18 @@ pub fn variables() -> std::env::VarsOs {
 /// Returns the folder for what ends with this process, where the login has none: `TMPDIR`.
 pub fn temporary_folder() -> PathBuf {
     std::env::temp_dir()
+}
+
+/// Returns where the session serves that is to be used.
+pub fn session_socket() -> Option<PathBuf> {
+    read(BCM_SOCKET).map(PathBuf::from)
+}
+
+/// Returns the folders below which a session may have made its own.
+pub fn runtime_parents() -> Vec<PathBuf> {
+    let runtime = read(XDG_RUNTIME_DIR).map(PathBuf::from);
+    let runtime = runtime.filter(|folder| folder.is_absolute());
+    runtime.into_iter().chain([temporary_folder()]).collect()
 }
 
 /// Returns the filter of the log.

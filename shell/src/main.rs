@@ -9,6 +9,7 @@
 
 mod app;
 mod cli;
+mod client;
 mod commands;
 mod config;
 mod env;

@@ -21,6 +21,11 @@ pub fn run(app: &mut App) -> Result<u8, Report> {
     ui::tty::remember();
     app.unlock()?;
     app.interactive = true;
+    if let Err(report) = app.offer_socket() {
+        report
+            .with_note("other programs cannot use this session")
+            .print();
+    }
     let mut editor = Editor::new()?;
     ui::say(&ui::paint_stderr(
         ui::Style::Dim,

@@ -17,6 +17,7 @@ use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
 
+use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::files::FileError;
 use crate::ui::{self, Style};
@@ -104,8 +105,13 @@ impl Report {
         ui::say(&self.render(ui::paint_stderr));
     }
 
-    /// Writes it out: one line, the causes that add something, notes, hint.
-    fn render(&self, paint: impl Fn(Style, &str) -> String) -> String {
+    /// Returns what is wrong and the next act, for a program that tells the person.
+    pub fn words(&self) -> (String, Option<String>) {
+        (self.what(), self.hint.clone())
+    }
+
+    /// Says what is wrong, with the causes that add something.
+    fn what(&self) -> String {
         let mut what = self.error.to_string();
         let mut cause = self.error.source();
         while let Some(error) = cause {
@@ -115,6 +121,12 @@ impl Report {
             }
             cause = error.source();
         }
+        what
+    }
+
+    /// Writes it out: one line, notes, hint.
+    fn render(&self, paint: impl Fn(Style, &str) -> String) -> String {
+        let what = self.what();
         let place = self.place.as_ref();
         let place = place.map_or_else(String::new, |place| format!("{}: ", ui::printable(place)));
         let mut lines = vec![format!(
@@ -349,6 +361,12 @@ impl From<ScanError> for Report {
 impl From<CommandError> for Report {
     fn from(error: CommandError) -> Self {
         Self::text(Kind::Usage, error.to_string())
+    }
+}
+
+impl From<ClientError> for Report {
+    fn from(error: ClientError) -> Self {
+        Self::new(Kind::Failed, error)
     }
 }
 

@@ -5,7 +5,10 @@
 
 mod activity;
 mod blocking;
+mod peer;
+pub mod protocol;
 mod signals;
+mod socket;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -26,6 +29,7 @@ use crate::ui::{self, lock};
 pub use activity::Activity;
 pub use blocking::{Cancelled, blocking};
 pub use signals::serve_signals;
+pub use socket::{SOCKET, SessionSocket};
 
 /// Longest time that a lock waits for the device to end the session.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
@@ -87,6 +91,16 @@ pub struct Open {
     watcher: Watcher,
 }
 
+impl Open {
+    /// Returns what the session socket serves with.
+    fn for_others(&self) -> socket::Wallet {
+        socket::Wallet {
+            device: self.session.device().clone(),
+            store: self.session.store().clone(),
+        }
+    }
+}
+
 /// Ends the task when dropped.
 #[derive(Debug)]
 struct Watcher(JoinHandle<()>);
@@ -134,6 +148,8 @@ pub struct Keeper {
     folder: Mutex<Option<TempDir>>,
     runtime_parent: Option<PathBuf>,
     agent_wanted: AtomicBool,
+    /// Where other programs use the session, once it was offered; it stays while locked.
+    socket: Mutex<Option<SessionSocket>>,
     /// A child has the terminal: Ctrl-C is its business.
     lent: AtomicBool,
     /// The program was told to end.
@@ -152,6 +168,7 @@ impl Keeper {
             folder: Mutex::default(),
             runtime_parent,
             agent_wanted: AtomicBool::new(false),
+            socket: Mutex::default(),
             lent: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         }
@@ -195,14 +212,34 @@ impl Keeper {
         }
     }
 
-    /// Removes the folder for sockets.
+    /// Removes the folder for sockets, and the sockets.
     pub fn remove_runtime_folder(&self) {
+        lock(&self.socket).take();
         lock(&self.folder).take();
     }
 
     /// Starts the agent again with each unlock from now on.
     pub fn want_agent(&self) {
         self.agent_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets other programs of this person use the session from now on; returns the path for
+    /// `BCM_SOCKET`. To be called within the runtime.
+    pub fn offer_socket(&self, open: &Open) -> Result<PathBuf, Report> {
+        let folder = self.runtime_folder()?;
+        let mut socket = lock(&self.socket);
+        let socket = match &mut *socket {
+            Some(socket) => socket,
+            none => none.insert(SessionSocket::start(&folder, &self.activity)?),
+        };
+        socket.serve(Some(open.for_others()));
+        Ok(socket.path().to_owned())
+    }
+
+    /// Returns the path for `BCM_SOCKET`, `None` where the session is not offered to others.
+    pub fn socket(&self) -> Option<PathBuf> {
+        let socket = lock(&self.socket);
+        Some(socket.as_ref()?.path().to_owned())
     }
 
     /// Leaves Ctrl-C to a child until the guard is dropped.
@@ -313,6 +350,9 @@ impl Keeper {
         {
             report.print();
         }
+        if let Some(socket) = lock(&self.socket).as_ref() {
+            socket.serve(Some(open.for_others()));
+        }
         *state = State::Open(open);
     }
 
@@ -358,6 +398,9 @@ impl Keeper {
             return false;
         };
         lock(&self.status).take();
+        if let Some(socket) = lock(&self.socket).as_ref() {
+            socket.serve(None);
+        }
         let Open {
             session,
             agent,

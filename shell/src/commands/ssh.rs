@@ -13,7 +13,7 @@ use crate::config::Curve;
 use crate::report::Report;
 use crate::ui;
 
-pub use agent::{RunningAgent, ensure as ensure_agent};
+pub use agent::{RunningAgent, ensure as ensure_agent, run_child};
 
 /// What to do with SSH keys.
 #[derive(Debug, Subcommand)]
