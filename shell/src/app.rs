@@ -194,6 +194,7 @@ impl App {
                 command.run(self, json).map(Outcome::Done)
             }
             Command::File(command) => {
+                command.check()?;
                 self.unlock_first()?;
                 command.run(self, json).map(done)
             }

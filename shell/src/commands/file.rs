@@ -60,6 +60,15 @@ as it was checked alone: when bcm fails after that, nothing that it printed may 
 }
 
 impl Command {
+    /// Refuses what does not fit together, before anything is unlocked for it.
+    pub fn check(&self) -> Result<(), Report> {
+        match self {
+            Self::Sign(arguments) => arguments.check(),
+            Self::Encrypt(arguments) => arguments.suffix().map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Runs it.
     pub fn run(self, app: &mut App, json: bool) -> Result<(), Report> {
         match self {

@@ -55,16 +55,7 @@ struct Encrypted {
 impl Args {
     /// Encrypts.
     pub fn run(self, app: &mut App, json: bool) -> Result<(), Report> {
-        let suffix = match (self.format, self.armor) {
-            (Format::Pgp, false) => ".gpg",
-            (Format::Pgp, true) => ".asc",
-            (Format::Age, _) => ".age",
-            (Format::Ssh | Format::Signify, _) => {
-                let name = self.format.name();
-                return Err(Report::usage(format!("{name} signs, it does not encrypt"))
-                    .with_hint("encrypt with `--format pgp` or `--format age`"));
-            }
-        };
+        let suffix = self.suffix()?;
         let output = format::output(&self.file, self.output.clone(), suffix);
         format::check_json(json, &output)?;
         let encrypted = in_session(app, move |work| self.encrypt(work, output))?;
@@ -78,6 +69,20 @@ impl Args {
             encrypted.output
         )));
         Ok(())
+    }
+
+    /// Returns the suffix that the programs of the format expect.
+    pub fn suffix(&self) -> Result<&'static str, Report> {
+        Ok(match (self.format, self.armor) {
+            (Format::Pgp, false) => ".gpg",
+            (Format::Pgp, true) => ".asc",
+            (Format::Age, _) => ".age",
+            (Format::Ssh | Format::Signify, _) => {
+                let name = self.format.name();
+                return Err(Report::usage(format!("{name} signs, it does not encrypt"))
+                    .with_hint("encrypt with `--format pgp` or `--format age`"));
+            }
+        })
     }
 
     fn encrypt(&self, work: &Work<'_>, output: PathBuf) -> Result<Encrypted, Report> {

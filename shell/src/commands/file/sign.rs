@@ -70,7 +70,6 @@ struct Signed {
 impl Args {
     /// Signs.
     pub fn run(self, app: &mut App, json: bool) -> Result<(), Report> {
-        self.check()?;
         let output = format::output(&self.file, self.output.clone(), self.suffix());
         format::check_json(json, &output)?;
         let signed = in_session(app, move |work| self.sign(work, output))?;
@@ -84,7 +83,8 @@ impl Args {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), Report> {
+    /// Refuses what does not fit together, before anything is asked.
+    pub fn check(&self) -> Result<(), Report> {
         let pgp = [
             ("--detached", self.detached),
             ("--inline", self.inline),
@@ -109,7 +109,8 @@ impl Args {
                         "`{flag}` belongs to `--format {}`, not to `--format {}`",
                         format.name(),
                         self.format.name()
-                    )));
+                    ))
+                    .with_hint(format!("leave `{flag}` out")));
                 }
             }
         }
