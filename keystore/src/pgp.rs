@@ -30,3 +30,7 @@ pub use verify::{
 };
 
 pub use sequoia_openpgp::{Cert, Fingerprint, KeyHandle};
+
+#[cfg(test)]
+#[cfg(feature = "simulator")]
+mod tests;

@@ -168,7 +168,9 @@ impl PgpError {
         if let Some(known) = error.downcast_ref::<openpgp::Error>() {
             match known {
                 openpgp::Error::ManipulatedMessage => return Self::Manipulated,
-                openpgp::Error::PolicyViolation(what, _) if what.contains("SED") => {
+                openpgp::Error::PolicyViolation(what, _)
+                    if what.starts_with("Symmetrically Encrypted Data Packet") =>
+                {
                     return Self::NoIntegrity;
                 }
                 _ => {}
