@@ -3,6 +3,7 @@
 pub mod config;
 pub mod device;
 pub mod info;
+pub mod pgp;
 pub mod simulator;
 pub mod ssh;
 pub mod stack;

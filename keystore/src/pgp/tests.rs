@@ -87,7 +87,9 @@ impl Wallet {
 
     fn import(&mut self, cert: &Cert) -> bool {
         let cert = cert.clone().strip_secret_key_material();
-        self.store.import(self.session.store(), cert).unwrap()
+        let found = vec![Imported::Cert(Box::new(cert))];
+        let changes = self.store.import(self.session.store(), found).unwrap();
+        changes[0].1 != Change::Unchanged
     }
 
     fn sign(&self, own: &OwnCert, mode: SignMode, data: &[u8]) -> Vec<u8> {
