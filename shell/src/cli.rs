@@ -7,7 +7,7 @@ use bcm_keystore::device::DeviceSelector;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{age, age_plugin, config, device, file, serve, simulator, ssh, stack};
+use crate::commands::{age, age_plugin, config, device, file, pgp, serve, simulator, ssh, stack};
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
 
@@ -129,6 +129,12 @@ pub enum Command {
         after_help = "Example:\n  age -d -i identity notes.age     with a bcm session running"
     )]
     AgePlugin(age_plugin::AgePlugin),
+    /// Make, list, exchange and trust OpenPGP certificates
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bcm pgp init --user-id 'Satoshi <satoshi@example.org>'"
+    )]
+    Pgp(Box<pgp::Command>),
     /// Look at the device and set it up
     #[command(subcommand, after_help = "Example:\n  bcm device info")]
     Device(device::Command),

@@ -10,7 +10,7 @@ use bcm_keystore::age::{AgeError, AgeStoreError};
 use bcm_keystore::device::discovery::DiscoveryError;
 use bcm_keystore::device::{DeviceError, SelectorError};
 use bcm_keystore::interaction::NoAnswer;
-use bcm_keystore::pgp::{PgpError, PgpStoreError};
+use bcm_keystore::pgp::{PgpError, PgpStoreError, UserIdError};
 use bcm_keystore::signify::SignifyError;
 use bcm_keystore::ssh::sshsig::SshSigError;
 use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
@@ -263,35 +263,6 @@ impl From<SignifyError> for Report {
     }
 }
 
-fn of_pgp(error: &PgpError) -> Kind {
-    match error {
-        PgpError::Device(error) => of_device(error),
-        PgpError::Answer(_) => Kind::Device,
-        PgpError::UserId(_) | PgpError::Curve(_) | PgpError::Time(_) | PgpError::NoRecipient => {
-            Kind::Usage
-        }
-        error if error.is_verification() => Kind::Verification,
-        _ => Kind::Failed,
-    }
-}
-
-impl From<PgpError> for Report {
-    fn from(error: PgpError) -> Self {
-        Self::new(of_pgp(&error), error)
-    }
-}
-
-impl From<PgpStoreError> for Report {
-    fn from(error: PgpStoreError) -> Self {
-        let kind = match &error {
-            PgpStoreError::Store(error) => of_store(error),
-            PgpStoreError::Pgp(error) => of_pgp(error),
-            _ => Kind::Failed,
-        };
-        Self::new(kind, error)
-    }
-}
-
 impl From<AgeError> for Report {
     fn from(error: AgeError) -> Self {
         let kind = match &error {
@@ -317,6 +288,46 @@ impl From<AgeStoreError> for Report {
         let kind = match &error {
             AgeStoreError::Store(error) => of_store(error),
             AgeStoreError::Changed { .. } => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+fn of_pgp(error: &PgpError) -> Kind {
+    match error {
+        PgpError::Device(error) => of_device(error),
+        PgpError::Answer(_) => Kind::Device,
+        PgpError::UserId(_)
+        | PgpError::Curve(_)
+        | PgpError::Time(_)
+        | PgpError::Past(_)
+        | PgpError::NoRecipient => Kind::Usage,
+        error if error.is_verification() => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<PgpError> for Report {
+    fn from(error: PgpError) -> Self {
+        Self::new(of_pgp(&error), error)
+    }
+}
+
+impl From<UserIdError> for Report {
+    fn from(error: UserIdError) -> Self {
+        Self::new(Kind::Usage, error)
+    }
+}
+
+impl From<PgpStoreError> for Report {
+    fn from(error: PgpStoreError) -> Self {
+        let kind = match &error {
+            PgpStoreError::Store(error) => of_store(error),
+            PgpStoreError::Pgp(error) => of_pgp(error),
+            PgpStoreError::OtherFingerprint { .. } | PgpStoreError::Revocation(_) => {
+                Kind::Verification
+            }
             _ => Kind::Failed,
         };
         Self::new(kind, error)
