@@ -11,6 +11,7 @@ mod config;
 mod device_loss;
 mod files;
 mod files_age;
+mod files_pgp;
 mod files_signed;
 mod hostile_device;
 mod repl;

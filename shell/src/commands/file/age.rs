@@ -39,7 +39,8 @@ impl Recipients {
             chosen.add_file(path)?;
         }
         if chosen.recipients.is_empty() {
-            return Err(age::AgeError::NoRecipients.into());
+            return Err(Report::from(age::AgeError::NoRecipients)
+                .with_hint("name one with `-r`, or leave out `--no-self`"));
         }
         Ok(chosen)
     }
