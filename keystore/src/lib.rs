@@ -11,6 +11,7 @@ pub mod path;
 pub mod pgp;
 pub mod secret;
 pub mod session;
+pub mod signify;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod ssh;

@@ -5,9 +5,11 @@
 //! the thread that calls them while the person confirms on the device.
 
 mod cert;
+mod change;
 mod decrypt;
 mod encrypt;
 mod error;
+mod exchange;
 mod key;
 mod sign;
 mod status;
@@ -15,14 +17,15 @@ mod store;
 mod user_id;
 mod verify;
 
-pub use cert::{OwnCert, Reason, TREZOR_TIME};
+pub use cert::{OwnCert, Reason, State, TREZOR_TIME, state};
 pub use decrypt::{Decrypted, decrypt};
 pub use encrypt::{encrypt, usable_for_encryption};
 pub use error::PgpError;
+pub use exchange::{Imported, export, minimal, read_certs};
 pub use key::Purpose;
 pub use sign::{SignMode, sign};
 pub use status::status_lines;
-pub use store::{Entry, OtherCert, PgpStore, PgpStoreError, TrustMark};
+pub use store::{Change, Entry, OtherCert, PgpStore, PgpStoreError, TrustMark};
 pub use user_id::{UserId, UserIdError};
 pub use verify::{
     GoodSignature, SignatureFacts, Trust, Verdict, examine_detached, judge, verify_detached,
@@ -30,3 +33,7 @@ pub use verify::{
 };
 
 pub use sequoia_openpgp::{Cert, Fingerprint, KeyHandle};
+
+#[cfg(test)]
+#[cfg(feature = "simulator")]
+mod tests;

@@ -5,6 +5,7 @@ mod agent;
 mod key;
 mod purpose;
 mod request;
+pub mod sshsig;
 mod store;
 
 pub use agent::{Agent, AgentError, AgentEvent, AgentHandle, Signer};

@@ -4,7 +4,6 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::sync::{Arc, OnceLock};
 
 use bcm_keystore::device::{DeviceSelector, Transport, discovery};
-use bcm_keystore::ssh::SshStore;
 use bcm_keystore::store::{StoreError, create_private_dir};
 use bcm_keystore::{Chain, Device, Home, Session, WalletStore};
 use tokio::runtime::Runtime;
@@ -12,6 +11,7 @@ use tokio::runtime::Runtime;
 use crate::cli::{self, Asked, Cli, Command, Flags};
 use crate::config::{Config, PassphraseOn};
 use crate::env::Paths;
+use crate::repl::Names;
 use crate::report::{Kind, Report};
 use crate::session::{self, Keeper};
 use crate::ui::{self, Holder, PassphraseSource, Style, TerminalInteraction};
@@ -201,6 +201,15 @@ impl App {
                 self.unlock_first()?;
                 command.run(self, json).map(Outcome::Done)
             }
+            Command::File(command) => {
+                command.check()?;
+                self.unlock_first()?;
+                command.run(self, json).map(done)
+            }
+            Command::Pgp(command) => {
+                self.unlock_first()?;
+                command.run(self, json).map(done)
+            }
             Command::Unlock => self.unlock().map(done),
             Command::Lock => {
                 let keeper = self.keeper.clone();
@@ -337,20 +346,11 @@ impl App {
         self.runtime().block_on(self.keeper.peek(store))
     }
 
-    /// Names the keys of the open wallet, for completion.
-    pub fn ssh_names(&self) -> Vec<String> {
-        let names = |open: &mut session::Open| {
-            let store = SshStore::open(open.session.store()).ok()?;
-            Some(
-                store
-                    .keys()
-                    .iter()
-                    .map(|key| key.identity().login())
-                    .collect(),
-            )
-        };
+    /// Names what is in the stores of the open wallet, for completion.
+    pub fn names(&self) -> Names {
+        let names = |open: &mut session::Open| Names::read(open.session.store());
         let names = self.runtime().block_on(self.keeper.peek(names));
-        names.flatten().unwrap_or_default()
+        names.unwrap_or_default()
     }
 
     /// Locks what is open.

@@ -7,7 +7,9 @@ use bcm_keystore::device::DeviceSelector;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{age, age_plugin, config, device, git, serve, simulator, ssh, stack};
+use crate::commands::{
+    age, age_plugin, config, device, file, git, pgp, serve, simulator, ssh, stack,
+};
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
 
@@ -112,6 +114,9 @@ pub enum Command {
     /// Make, list and use SSH keys that stay on the device
     #[command(subcommand, after_help = "Example:\n  bcm ssh newkey alice@node-1")]
     Ssh(ssh::Command),
+    /// Sign, verify, encrypt and decrypt files
+    #[command(subcommand, after_help = "Example:\n  bcm file sign release.tar")]
+    File(file::Command),
     /// Print the recipients of files that only the device opens
     #[command(subcommand, after_help = "Example:\n  bcm age recipient")]
     Age(age::Command),
@@ -132,6 +137,12 @@ pub enum Command {
     /// Sign and verify for git, which runs it as `bcm-gpg`
     #[command(hide = true, after_help = "Example:\n  bcm git config     has git run it")]
     Gpg(git::gpg::Gpg),
+    /// Make, list, exchange and trust OpenPGP certificates
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bcm pgp init --user-id 'Satoshi <satoshi@example.org>'"
+    )]
+    Pgp(Box<pgp::Command>),
     /// Look at the device and set it up
     #[command(subcommand, after_help = "Example:\n  bcm device info")]
     Device(device::Command),

@@ -13,6 +13,7 @@ mod client;
 mod commands;
 mod config;
 mod env;
+mod files;
 mod logging;
 mod process;
 mod repl;

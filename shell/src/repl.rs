@@ -11,6 +11,7 @@ use crate::app::{App, Outcome};
 use crate::report::{Kind, Report};
 use crate::ui;
 
+pub use complete::Names;
 use editor::Editor;
 
 /// Exit code of a program that Ctrl-C ended.

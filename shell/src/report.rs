@@ -10,13 +10,16 @@ use bcm_keystore::age::{AgeError, AgeStoreError};
 use bcm_keystore::device::discovery::DiscoveryError;
 use bcm_keystore::device::{DeviceError, SelectorError};
 use bcm_keystore::interaction::NoAnswer;
-use bcm_keystore::pgp::{PgpError, PgpStoreError};
+use bcm_keystore::pgp::{PgpError, PgpStoreError, UserIdError};
+use bcm_keystore::signify::SignifyError;
+use bcm_keystore::ssh::sshsig::SshSigError;
 use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
+use crate::files::FileError;
 use crate::ui::{self, Style};
 
 /// What kind of failure it is, as the exit code tells.
@@ -186,6 +189,12 @@ impl From<UnlockError> for Report {
     }
 }
 
+impl From<FileError> for Report {
+    fn from(error: FileError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
 impl From<DiscoveryError> for Report {
     fn from(error: DiscoveryError) -> Self {
         Self::new(Kind::Device, error)
@@ -212,13 +221,43 @@ impl From<SshStoreError> for Report {
     }
 }
 
+fn of_ssh(error: &SshError) -> Kind {
+    match error {
+        SshError::Device(error) => of_device(error),
+        SshError::KeyChanged { .. } | SshError::BadSignature(_) => Kind::Verification,
+        SshError::Curve(_) => Kind::Usage,
+        _ => Kind::Device,
+    }
+}
+
 impl From<SshError> for Report {
     fn from(error: SshError) -> Self {
+        Self::new(of_ssh(&error), error)
+    }
+}
+
+impl From<SshSigError> for Report {
+    fn from(error: SshSigError) -> Self {
         let kind = match &error {
-            SshError::Device(error) => of_device(error),
-            SshError::KeyChanged { .. } | SshError::BadSignature(_) => Kind::Verification,
-            SshError::Curve(_) => Kind::Usage,
-            _ => Kind::Device,
+            SshSigError::Ssh(error) => of_ssh(error),
+            SshSigError::Read(_) => Kind::Failed,
+            SshSigError::Namespace | SshSigError::Allowed { .. } => Kind::Usage,
+            _ => Kind::Verification,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<SignifyError> for Report {
+    fn from(error: SignifyError) -> Self {
+        let kind = match &error {
+            SignifyError::Device(error) => of_device(error),
+            SignifyError::Answer(_) => Kind::Device,
+            SignifyError::Read(_) => Kind::Failed,
+            SignifyError::Identity(_) | SignifyError::TooLong | SignifyError::Comment => {
+                Kind::Usage
+            }
+            _ => Kind::Verification,
         };
         Self::new(kind, error)
     }
@@ -258,6 +297,12 @@ impl From<AgeStoreError> for Report {
 fn of_pgp(error: &PgpError) -> Kind {
     match error {
         PgpError::Device(error) => of_device(error),
+        PgpError::Answer(_) => Kind::Device,
+        PgpError::UserId(_)
+        | PgpError::Curve(_)
+        | PgpError::Time(_)
+        | PgpError::Past(_)
+        | PgpError::NoRecipient => Kind::Usage,
         error if error.is_verification() => Kind::Verification,
         _ => Kind::Failed,
     }
@@ -269,12 +314,20 @@ impl From<PgpError> for Report {
     }
 }
 
+impl From<UserIdError> for Report {
+    fn from(error: UserIdError) -> Self {
+        Self::new(Kind::Usage, error)
+    }
+}
+
 impl From<PgpStoreError> for Report {
     fn from(error: PgpStoreError) -> Self {
         let kind = match &error {
             PgpStoreError::Store(error) => of_store(error),
             PgpStoreError::Pgp(error) => of_pgp(error),
-            PgpStoreError::OtherFingerprint { .. } => Kind::Verification,
+            PgpStoreError::OtherFingerprint { .. } | PgpStoreError::Revocation(_) => {
+                Kind::Verification
+            }
             _ => Kind::Failed,
         };
         Self::new(kind, error)

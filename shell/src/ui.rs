@@ -110,7 +110,7 @@ pub fn say(text: &str) {
         text.to_owned()
     };
     // nobody is left to be told that stderr is gone
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = crate::files::suspended(|| writeln!(io::stderr().lock(), "{text}"));
 }
 
 /// Gives what is said from now on to the line editor while it reads.

@@ -145,6 +145,7 @@ impl OwnCert {
                 &mut signer,
                 &cert,
                 user_id_binding(SignatureType::PositiveCertification)?
+                    .set_primary_userid(true)?
                     .set_signature_creation_time(created)?
                     .set_key_validity_period(validity)?,
             )?;
@@ -231,6 +232,46 @@ impl OwnCert {
             cert,
             ..self.clone()
         }
+    }
+}
+
+/// What there is to say of a cert at some time.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct State {
+    /// Its user IDs, the primary one first; those that are revoked are left out.
+    pub user_ids: Vec<String>,
+    /// When it was made.
+    pub created: SystemTime,
+    /// When it ends to be good, if ever.
+    pub expires: Option<SystemTime>,
+    /// Why it is not to be used, if so.
+    pub problem: Option<PgpError>,
+}
+
+/// Looks at a cert as it is at `now`.
+pub fn state(cert: &Cert, now: SystemTime) -> State {
+    let policy = policy(now);
+    let valid = cert.with_policy(&policy, now).ok();
+    let primary = name_of(cert, now);
+    let text = |user_id: &UserID| String::from_utf8_lossy(user_id.value()).into_owned();
+    let others: Vec<_> = match &valid {
+        Some(valid) => valid
+            .userids()
+            .revoked(false)
+            .map(|user_id| text(user_id.userid()))
+            .collect(),
+        None => cert
+            .userids()
+            .map(|user_id| text(user_id.userid()))
+            .collect(),
+    };
+    let others = others.into_iter().filter(|user_id| *user_id != primary);
+    State {
+        user_ids: std::iter::once(primary.clone()).chain(others).collect(),
+        created: cert.primary_key().key().creation_time(),
+        expires: valid.and_then(|valid| valid.primary_key().key_expiration_time()),
+        problem: check(cert, now).err(),
     }
 }
 

@@ -1,30 +1,39 @@
 //! Decryption with the ECDH keys of this wallet.
 
 use std::cell::RefCell;
-use std::io::{Read, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::time::SystemTime;
 
 use sequoia_openpgp as openpgp;
-use sequoia_openpgp::crypto::SessionKey;
+use sequoia_openpgp::crypto::{SessionKey, mpi};
 use sequoia_openpgp::packet::key::{PublicParts, UnspecifiedRole};
-use sequoia_openpgp::packet::{Key, PKESK, SKESK};
+use sequoia_openpgp::packet::{Key, PKESK, SKESK, Tag};
+use sequoia_openpgp::parse::buffered_reader::BufferedReader;
 use sequoia_openpgp::parse::stream::{
     DecryptionHelper, DecryptorBuilder, MessageStructure, VerificationHelper,
 };
-use sequoia_openpgp::parse::{PacketParser, Parse};
+use sequoia_openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use sequoia_openpgp::types::{PublicKeyAlgorithm, SymmetricAlgorithm};
 use sequoia_openpgp::{Cert, Fingerprint, KeyHandle};
 
 use super::cert::{self, OwnCert};
 use super::error::PgpError;
-use super::key::DeviceDecryptor;
+use super::key::{DeviceDecryptor, is_peer_point};
 use super::store::PgpStore;
 use super::verify::{BUFFER, Examiner, GoodSignature, Input, Outcome, Verdict, copy_out, judge};
 use crate::device::Device;
+use crate::identity::Curve;
 use crate::interaction::Prompt;
 
 /// How often one message may make the device ask: whoever writes it names its recipients.
 const MAX_ASKED: usize = 4;
+
+/// Within how many bytes the encrypted part begins; before it stand the recipients.
+const START: usize = 1 << 20;
+
+/// Random prefix of a block and two bytes, then at the end the packet with the digest ([RFC 9580 section 5.13.1](https://www.rfc-editor.org/rfc/rfc9580#section-5.13.1)); with
+/// AEAD the salt and a tag take more.
+const MIN_CONTAINER: usize = 16 + 2 + 22;
 
 /// A message that was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +75,12 @@ pub fn decrypt(
         asked: 0,
     };
     let mut input = Input::new(input);
-    let read = DecryptorBuilder::from_reader(&mut input)
+    let start = read_start(&mut input);
+    input.failure()?;
+    let start = start.map_err(PgpError::Read)?;
+    check_start(&start)?;
+    let mut whole = Cursor::new(start).chain(&mut input);
+    let read = DecryptorBuilder::from_reader(&mut whole)
         .and_then(|builder| {
             builder
                 .buffer_size(BUFFER)
@@ -79,6 +93,7 @@ pub fn decrypt(
             }
             copy_out(&mut message, output)
         });
+    drop(whole);
     input.failure()?;
     let outcome = outcome.into_inner();
     match (outcome.error, read) {
@@ -105,6 +120,46 @@ pub fn decrypt(
     })
 }
 
+fn read_start(input: &mut Input<'_>) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    input.take(START as u64).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Refuses what the library would panic at (2.4.2): a container with fewer bytes than its own
+/// header and trailer have.
+fn check_start(start: &[u8]) -> Result<(), PgpError> {
+    let complete = start.len() < START;
+    let Ok(mut next) = PacketParser::from_bytes(start) else {
+        return Ok(());
+    };
+    while let PacketParserResult::Some(mut packet) = next {
+        match packet.packet.tag() {
+            Tag::PKESK | Tag::SKESK | Tag::Marker | Tag::Padding => {}
+            Tag::SEIP => {
+                let length = packet.data(MIN_CONTAINER).map_or(0, <[u8]>::len);
+                return match length < MIN_CONTAINER {
+                    true => Err(PgpError::Truncated),
+                    false => Ok(()),
+                };
+            }
+            _ => return Ok(()),
+        }
+        match packet.next() {
+            Ok((_, after)) => next = after,
+            Err(_) if complete => return Ok(()),
+            Err(_) => break,
+        }
+    }
+    if complete {
+        return Ok(());
+    }
+    Err(PgpError::Malformed(format!(
+        "nothing encrypted begins in its first {} KiB",
+        START / 1024
+    )))
+}
+
 /// Finds the session key with the help of the device.
 struct Opener<'a> {
     device: &'a Device,
@@ -124,6 +179,12 @@ impl Opener<'_> {
         algorithm: Option<SymmetricAlgorithm>,
         decrypt: &mut dyn FnMut(Option<SymmetricAlgorithm>, &SessionKey) -> bool,
     ) -> Result<bool, PgpError> {
+        // the device would refuse it after the person confirmed
+        if !has_peer_point(pkesk, own.curve()) {
+            return Err(PgpError::Malformed(
+                "its key exchange is not on the curve of the recipient".into(),
+            ));
+        }
         if self.asked == MAX_ASKED {
             return Err(PgpError::Malformed(
                 "it names too many recipients to try".into(),
@@ -169,10 +230,11 @@ impl Opener<'_> {
                     let Some(key) = own.encryption_key() else {
                         continue;
                     };
-                    let named = pkesk
-                        .recipient()
-                        .is_none_or(|handle| handle.aliases(&key.key_handle()));
-                    if named && self.open(own, &key, pkesk, algorithm, decrypt)? {
+                    let meant = match pkesk.recipient() {
+                        Some(handle) => handle.aliases(&key.key_handle()),
+                        None => has_peer_point(pkesk, own.curve()),
+                    };
+                    if meant && self.open(own, &key, pkesk, algorithm, decrypt)? {
                         return Ok(own.cert().clone());
                     }
                 }
@@ -188,8 +250,19 @@ impl Opener<'_> {
     }
 }
 
+fn has_peer_point(pkesk: &PKESK, curve: Curve) -> bool {
+    match pkesk.esk() {
+        mpi::Ciphertext::ECDH { e, .. } => is_peer_point(curve, e.value()),
+        _ => false,
+    }
+}
+
 impl VerificationHelper for Opener<'_> {
     fn inspect(&mut self, packet: &PacketParser<'_>) -> openpgp::Result<()> {
+        if packet.packet.tag() == Tag::SEIP && packet.recursion_depth() > 0 {
+            let error = PgpError::Malformed("it is encrypted twice".into());
+            return self.examiner.fail(error);
+        }
         self.examiner.inspect(packet)
     }
 

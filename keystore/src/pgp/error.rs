@@ -41,6 +41,12 @@ pub enum PgpError {
     /// A time that OpenPGP cannot write: before 1970 or after 2106.
     #[error("OpenPGP has no time {}", time(*.0))]
     Time(SystemTime),
+    /// The cert has that user ID.
+    #[error("the user ID `{0}` is in the certificate already")]
+    UserIdThere(String),
+    /// The end of a cert is not in the future.
+    #[error("a certificate cannot expire on {}, which is past", time(*.0))]
+    Past(SystemTime),
     /// The library refused; a case that bcm does not expect.
     #[error("OpenPGP: {0}")]
     Library(String),
@@ -168,7 +174,9 @@ impl PgpError {
         if let Some(known) = error.downcast_ref::<openpgp::Error>() {
             match known {
                 openpgp::Error::ManipulatedMessage => return Self::Manipulated,
-                openpgp::Error::PolicyViolation(what, _) if what.contains("SED") => {
+                openpgp::Error::PolicyViolation(what, _)
+                    if what.starts_with("Symmetrically Encrypted Data Packet") =>
+                {
                     return Self::NoIntegrity;
                 }
                 _ => {}

@@ -151,6 +151,14 @@ impl crypto::Signer for DeviceSigner<'_> {
     }
 }
 
+/// Tells whether the sender's ephemeral key is a point for ECDH with a key on `curve`.
+pub(super) fn is_peer_point(curve: Curve, peer: &[u8]) -> bool {
+    match ecdh_curve(curve) {
+        Curve::Nist256p1 => peer.len() == 65 && p256::PublicKey::from_sec1_bytes(peer).is_ok(),
+        _ => peer.len() == 33 && peer[0] == 0x40,
+    }
+}
+
 /// Unwraps session keys with the ECDH subkey of a cert; each is one confirmation on the device.
 pub(super) struct DeviceDecryptor<'a> {
     device: &'a Device,

@@ -8,7 +8,10 @@ use std::time::SystemTime;
 use sequoia_openpgp::{Cert, Fingerprint, KeyHandle};
 
 use super::cert::OwnCert;
+use super::exchange::Imported;
+use super::user_id::UserId;
 use super::verify::Trust;
+use crate::identity::Curve;
 use crate::store::{StoreError, WalletStore};
 
 use document::{DOCUMENT, Document};
@@ -28,6 +31,19 @@ pub enum Entry<'a> {
     Own(&'a OwnCert),
     /// Of somebody else.
     Other(&'a OtherCert),
+}
+
+/// What an import did to a cert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was not known.
+    New,
+    /// Something in it was not known.
+    Updated,
+    /// Nothing in it was new.
+    Unchanged,
+    /// It is revoked from now on.
+    Revoked,
 }
 
 impl<'a> Entry<'a> {
@@ -138,7 +154,16 @@ impl PgpStore {
         self.signer(None).ok().map(OwnCert::fingerprint)
     }
 
-    /// Adds a cert of this wallet, or replaces it by a newer state of itself.
+    /// Checks that there is no cert yet whose keys the device keeps under this name.
+    ///
+    /// # Errors
+    ///
+    /// [`PgpStoreError::Duplicate`].
+    pub fn check_new(&self, user_id: &UserId, curve: Curve) -> Result<(), PgpStoreError> {
+        self.document.check_new(user_id, curve)
+    }
+
+    /// Adds a cert of this wallet.
     ///
     /// # Errors
     ///
@@ -156,28 +181,30 @@ impl PgpStore {
         self.change(wallet, |document| document.update_own(own))
     }
 
-    /// Adds what a file says of a cert, and tells whether anything in it was new.
+    /// Adds what a file says of certs, all of it or nothing, and returns which they are.
     ///
-    /// A cert of this wallet gets what others wrote about it; its name and trust do not change.
-    ///
-    /// # Errors
-    ///
-    /// [`PgpStoreError::Secret`], [`PgpStoreError::TooLarge`], or any [`StoreError`].
-    pub fn import(&mut self, wallet: &WalletStore, cert: Cert) -> Result<bool, PgpStoreError> {
-        self.change(wallet, |document| document.import(cert))
-    }
-
-    /// Applies a bare revocation certificate to the cert that it is for, and returns that.
+    /// A cert of this wallet gets what others wrote about it, or its revocation. Names and trust of
+    /// no cert change.
     ///
     /// # Errors
     ///
-    /// [`PgpStoreError::Revocation`] when it is for no cert here or does not verify.
-    pub fn import_revocation(
+    /// [`PgpStoreError::Secret`], [`PgpStoreError::TooLarge`], [`PgpStoreError::Revocation`], or
+    /// any [`StoreError`].
+    pub fn import(
         &mut self,
         wallet: &WalletStore,
-        revocation: sequoia_openpgp::packet::Signature,
-    ) -> Result<Fingerprint, PgpStoreError> {
-        self.change(wallet, |document| document.import_revocation(revocation))
+        found: Vec<Imported>,
+    ) -> Result<Vec<(Fingerprint, Change)>, PgpStoreError> {
+        self.change(wallet, |document| {
+            let changes = found.into_iter().map(|found| match found {
+                Imported::Cert(cert) => Ok((cert.fingerprint(), document.import(*cert)?)),
+                Imported::Revocation(revocation) => {
+                    let revoked = document.import_revocation(*revocation)?;
+                    Ok((revoked, Change::Revoked))
+                }
+            });
+            changes.collect()
+        })
     }
 
     /// Marks a cert as that of whom it names, after the person compared `fingerprint`.

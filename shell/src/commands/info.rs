@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bcm_keystore::pgp::PgpStore;
 use bcm_keystore::ssh::SshStore;
 use bcm_keystore::{Chain, DeviceInfo};
 use serde::Serialize;
@@ -66,6 +67,7 @@ impl Info {
     fn new(open: &Open, paths: crate::env::Paths) -> Result<Self, Report> {
         let session = &open.session;
         let ssh = SshStore::open(session.store())?;
+        let pgp = PgpStore::open(session.store())?;
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
             simulated: session.info().simulated,
@@ -78,7 +80,7 @@ impl Info {
                 seen_before: session.seen_before(),
             },
             stores: Stores {
-                certificates: 0,
+                certificates: pgp.entries().count(),
                 passwords: 0,
                 ssh_keys: ssh.keys().len(),
                 ssh_hosts: ssh.hosts().len(),

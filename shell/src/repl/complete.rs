@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use bcm_keystore::WalletStore;
+use bcm_keystore::pgp::{Cert, PgpStore};
+use bcm_keystore::ssh::SshStore;
 use clap::{Arg, Command};
 
 use crate::config::Key;
@@ -23,6 +26,42 @@ pub struct Candidates {
     pub start: usize,
     /// What it may be.
     pub words: Vec<Word>,
+}
+
+/// What is in the stores of the open wallet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The logins of its SSH keys.
+    pub ssh: Vec<String>,
+    /// Mail addresses, else fingerprints, of the OpenPGP certs that it knows.
+    pub pgp: Vec<String>,
+}
+
+impl Names {
+    /// Reads them; a store that cannot be read has none.
+    pub fn read(store: &WalletStore) -> Self {
+        let ssh = SshStore::open(store).ok();
+        let ssh = ssh.iter().flat_map(|store| store.keys());
+        let pgp = PgpStore::open(store).ok();
+        let pgp = pgp.iter().flat_map(PgpStore::entries);
+        Self {
+            ssh: ssh.map(|key| key.identity().login()).collect(),
+            pgp: pgp.map(|entry| cert_name(entry.cert())).collect(),
+        }
+    }
+}
+
+/// The shortest name of a cert that can be typed without quotes.
+fn cert_name(cert: &Cert) -> String {
+    let plain = |mail: &String| {
+        let may_stand = |c: char| c.is_ascii_alphanumeric() || "@.+-_".contains(c);
+        mail.chars().all(may_stand)
+    };
+    let mut mails = cert
+        .userids()
+        .filter_map(|user_id| user_id.userid().email().ok().flatten().map(str::to_owned));
+    let mail = mails.find(plain);
+    mail.unwrap_or_else(|| cert.fingerprint().to_hex())
 }
 
 /// The clap tree, built once.
@@ -55,7 +94,7 @@ impl Grammar {
     }
 
     /// Finds what may stand at the end of `line`.
-    pub fn candidates(&self, line: &str, ssh_names: &[String]) -> Candidates {
+    pub fn candidates(&self, line: &str, names: &Names) -> Candidates {
         let (before, word) = cut(line);
         let start = line.len() - word.len();
         let Some(place) = self.place(before) else {
@@ -65,7 +104,7 @@ impl Grammar {
             Some(option) => values(option, word),
             None if place.verbatim => files(word),
             None if word.starts_with('-') => flags(&place),
-            None => named(&place, word, ssh_names),
+            None => named(&place, word, names),
         };
         words.retain(|candidate| candidate.text.starts_with(word) && candidate.text != word);
         words.sort_by(|a, b| a.text.cmp(&b.text));
@@ -175,12 +214,17 @@ fn values(option: &Arg, typed: &str) -> Vec<Word> {
         .collect()
 }
 
-fn named(place: &Place<'_>, typed: &str, ssh_names: &[String]) -> Vec<Word> {
+fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
     let path: Vec<_> = place.path.clone();
     match path.as_slice() {
         ["ssh", "show" | "remove" | "connect"] if place.given == 0 => {
-            ssh_names.iter().map(word).collect()
+            names.ssh.iter().map(word).collect()
         }
+        [
+            "pgp",
+            "show" | "export" | "trust" | "use" | "add-user-id" | "expire" | "revoke" | "remove",
+        ] if place.given == 0 => names.pgp.iter().map(word).collect(),
+        ["pgp", "import"] if place.given == 0 => files(typed),
         ["config", "get" | "unset"] if place.given == 0 => {
             Key::ALL.iter().map(|key| word(key.name())).collect()
         }
@@ -253,7 +297,10 @@ mod tests {
     use super::*;
 
     fn complete(line: &str) -> Vec<String> {
-        let names = ["alice@node-1".to_owned(), "bob@node-2".to_owned()];
+        let names = Names {
+            ssh: vec!["alice@node-1".to_owned(), "bob@node-2".to_owned()],
+            pgp: vec!["satoshi@bitcoin.org".to_owned()],
+        };
         let found = Grammar::new().candidates(line, &names);
         let prefix = &line[..found.start];
         found
@@ -295,6 +342,7 @@ mod tests {
     fn stored_keys_and_configuration() {
         assert_eq!(complete("ssh show al"), ["ssh show alice@node-1"]);
         assert_eq!(complete("ssh connect b"), ["ssh connect bob@node-2"]);
+        assert_eq!(complete("pgp use sat"), ["pgp use satoshi@bitcoin.org"]);
         assert_eq!(complete("config get lo"), ["config get lock.idle"]);
         assert_eq!(complete("config set cha"), ["config set chain="]);
         assert_eq!(complete("config set chain=r"), ["config set chain=regtest"]);

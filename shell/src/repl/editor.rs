@@ -12,7 +12,7 @@ use rustyline::history::{History, MemHistory};
 use rustyline::validate::Validator;
 use rustyline::{Behavior, ColorMode, CompletionType, Config, Context, ExternalPrinter, Helper};
 
-use super::complete::{Candidates, Grammar};
+use super::complete::{Candidates, Grammar, Names};
 use super::history::{self, may_remember};
 use super::prompt::Prompt;
 use crate::app::App;
@@ -67,7 +67,7 @@ impl Editor {
         let prompt = Prompt::new(&app.keeper);
         self.follow_wallet(app)?;
         if let Some(assistant) = self.inner.helper_mut() {
-            assistant.names = app.ssh_names();
+            assistant.names = app.names();
         }
         let line = {
             let _editing = ui::Editing::begin();
@@ -124,14 +124,14 @@ impl Editor {
 /// Completes and hints.
 struct Assistant {
     grammar: Grammar,
-    names: Vec<String>,
+    names: Names,
 }
 
 impl Assistant {
     fn new() -> Self {
         Self {
             grammar: Grammar::new(),
-            names: Vec::new(),
+            names: Names::default(),
         }
     }
 

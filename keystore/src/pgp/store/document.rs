@@ -8,10 +8,12 @@ use sequoia_openpgp::serialize::MarshalInto;
 use sequoia_openpgp::{Cert, Fingerprint, KeyHandle};
 use serde::{Deserialize, Serialize};
 
-use super::Entry;
 use super::error::PgpStoreError;
+use super::{Change, Entry};
+use crate::identity::Curve;
 use crate::pgp::PgpError;
 use crate::pgp::cert::{OwnCert, armored, name_of};
+use crate::pgp::user_id::UserId;
 
 /// Name of the sealed document.
 pub(super) const DOCUMENT: &str = "pgp";
@@ -160,16 +162,20 @@ impl Document {
             .find(|own| own.fingerprint() == *fingerprint)
     }
 
-    pub(super) fn add_own(&mut self, own: OwnCert) -> Result<(), PgpStoreError> {
-        let same = |old: &&OwnCert| {
-            old.identity().ascii() == own.identity().ascii() && old.curve() == own.curve()
-        };
-        if let Some(old) = self.own.iter().find(same) {
-            return Err(PgpStoreError::Duplicate {
+    pub(super) fn check_new(&self, user_id: &UserId, curve: Curve) -> Result<(), PgpStoreError> {
+        let identity = user_id.identity().ascii();
+        let same = |old: &&OwnCert| old.identity().ascii() == identity && old.curve() == curve;
+        match self.own.iter().find(same) {
+            Some(old) => Err(PgpStoreError::Duplicate {
                 user_id: old.user_id().to_string(),
                 fingerprint: old.fingerprint().to_hex(),
-            });
+            }),
+            None => Ok(()),
         }
+    }
+
+    pub(super) fn add_own(&mut self, own: OwnCert) -> Result<(), PgpStoreError> {
+        self.check_new(own.user_id(), own.curve())?;
         // it may have been imported as if it were somebody else's
         let imported = self
             .others
@@ -193,7 +199,7 @@ impl Document {
         Ok(())
     }
 
-    pub(super) fn import(&mut self, cert: Cert) -> Result<bool, PgpStoreError> {
+    pub(super) fn import(&mut self, cert: Cert) -> Result<Change, PgpStoreError> {
         if cert.is_tsk() {
             return Err(PgpStoreError::Secret(fingerprint(&cert)));
         }
@@ -204,9 +210,9 @@ impl Document {
         {
             let merged = own.merge(cert)?;
             check_size(merged.cert())?;
-            let is_new = merged.cert() != own.cert();
+            let change = updated(own.cert(), merged.cert());
             *own = merged;
-            return Ok(is_new);
+            return Ok(change);
         }
         let old = self
             .others
@@ -220,14 +226,14 @@ impl Document {
                     .merge_public(cert)
                     .map_err(PgpError::library)?;
                 check_size(&merged)?;
-                let is_new = merged != old.cert;
+                let change = updated(&old.cert, &merged);
                 old.cert = merged;
-                Ok(is_new)
+                Ok(change)
             }
             None => {
                 check_size(&cert)?;
                 self.others.push(OtherCert { cert, mark: None });
-                Ok(true)
+                Ok(Change::New)
             }
         }
     }
@@ -315,6 +321,14 @@ impl Document {
             self.default = None;
         }
         Ok(cert)
+    }
+}
+
+fn updated(old: &Cert, new: &Cert) -> Change {
+    if old == new {
+        Change::Unchanged
+    } else {
+        Change::Updated
     }
 }
 
