@@ -45,6 +45,13 @@ pub enum Overwrite {
     Force,
 }
 
+impl Overwrite {
+    /// Reads the flag `--force`.
+    pub fn when(force: bool) -> Self {
+        if force { Self::Force } else { Self::Never }
+    }
+}
+
 /// What is written.
 #[derive(Debug)]
 pub struct Target {
