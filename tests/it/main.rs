@@ -10,6 +10,8 @@ mod clients;
 mod config;
 mod device_loss;
 mod hostile_device;
+mod interop_gpg;
+mod pgp;
 mod repl;
 mod secrets;
 mod ssh_agent;
