@@ -55,7 +55,7 @@ fn gpg_sees_the_fingerprints_and_keygrips_of_trezor_gpg() {
         ] {
             let exported = wallet.run(words.iter().copied());
             gpg.ok(&["--import"], exported.success().as_bytes());
-            let words = ["--fingerprint", "--with-keygrip", "--list-keys"];
+            let words = ["--fingerprint", "--fingerprint", "--with-keygrip"];
             let listed = String::from_utf8(gpg.ok(&words, b"")).unwrap();
             let at = listed.find("pub ").unwrap();
             assert_eq!(comparable(&listed[at..]), recorded(curve));

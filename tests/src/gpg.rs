@@ -22,7 +22,11 @@ impl<'a> Gpg<'a> {
         let home = env.path().join(name);
         fs::create_dir(&home).unwrap();
         fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
-        Self::at(env, home)
+        let gpg = Self::at(env, home);
+        // makes the trust database, which a revocation needs even where everything is trusted
+        let made = gpg.command("gpg").args(["--batch", "--list-keys"]).output();
+        made.expect("gpg is installed (Debian: gnupg)");
+        gpg
     }
 
     /// Uses a home that another program made.
