@@ -14,6 +14,8 @@ mod files_age;
 mod files_pgp;
 mod files_signed;
 mod hostile_device;
+mod interop_gpg;
+mod pgp;
 mod repl;
 mod secrets;
 mod ssh_agent;

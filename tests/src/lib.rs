@@ -9,6 +9,7 @@
 mod bcm;
 mod environment;
 mod fake;
+mod gpg;
 mod peers;
 mod pty;
 mod simulator;
@@ -18,6 +19,7 @@ mod wait;
 pub use bcm::{Bcm, Output, Running};
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice};
+pub use gpg::Gpg;
 pub use peers::Peers;
 pub use pty::Pty;
 pub use simulator::{PASSPHRASE, Simulator};
