@@ -1,7 +1,7 @@
 //! The one grammar: of `bcm COMMAND`, of `bcm -c`, of scripts and of the prompt.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bcm_keystore::device::DeviceSelector;
 use clap::error::ErrorKind;
@@ -173,11 +173,13 @@ pub fn parse() -> Result<Asked, Report> {
     parse_from(Cli::command(), spelled_out(crate::env::arguments()))
 }
 
-/// Called as `age-plugin-trezor`, bcm is its command `age-plugin`.
+/// Called as age calls a plugin, `age-plugin-trezor --age-plugin=…`, bcm is its command `age-plugin`.
+///
+/// The name that it is called by does not tell: rage follows the link first.
 fn spelled_out(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<_> = arguments.collect();
-    let program = arguments.first().map(Path::new).and_then(Path::file_name);
-    if program.is_some_and(|name| name.as_encoded_bytes().starts_with(b"age-plugin-")) {
+    let flag = arguments.get(1).map(|flag| flag.as_encoded_bytes());
+    if flag.is_some_and(|flag| flag.starts_with(b"--age-plugin=")) {
         arguments.insert(1, "age-plugin".into());
     }
     arguments

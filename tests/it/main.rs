@@ -4,6 +4,7 @@
     reason = "what helps a test fails it as the test itself would"
 )]
 
+mod age;
 mod architecture;
 mod bad_input;
 mod clients;
