@@ -7,7 +7,7 @@ use bcm_keystore::device::DeviceSelector;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{age, age_plugin, config, device, serve, simulator, ssh, stack};
+use crate::commands::{age, age_plugin, config, device, password, serve, simulator, ssh, stack};
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
 
@@ -115,6 +115,13 @@ pub enum Command {
     /// Print the recipients of files that only the device opens
     #[command(subcommand, after_help = "Example:\n  bcm age recipient")]
     Age(age::Command),
+    /// Keep passwords that only the device opens, in the format of passage
+    #[command(
+        subcommand,
+        visible_alias = "pass",
+        after_help = "Example:\n  bcm password generate web/example.org"
+    )]
+    Password(password::Command),
     /// Let other programs use the wallet: age, git, ssh
     #[command(after_help = "Examples:
   bcm serve -- age -d -i identity notes.age

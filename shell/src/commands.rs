@@ -5,6 +5,7 @@ pub mod age_plugin;
 pub mod config;
 pub mod device;
 pub mod info;
+pub mod password;
 pub mod serve;
 pub mod simulator;
 pub mod ssh;

@@ -11,6 +11,7 @@ mod clients;
 mod config;
 mod device_loss;
 mod hostile_device;
+mod password;
 mod repl;
 mod secrets;
 mod ssh_agent;
