@@ -39,6 +39,8 @@ pub struct App {
     pub keeper: Arc<Keeper>,
     /// There is a prompt: what serves need not wait.
     pub interactive: bool,
+    /// Stdin holds the commands.
+    pub scripted: bool,
     runtime: OnceLock<Runtime>,
     #[cfg(feature = "simulator")]
     simulator: Option<crate::simulator::Embedded>,
@@ -62,9 +64,11 @@ pub fn run(asked: Asked) -> Result<u8, Report> {
             app.run_script(&name, file)
         }
         (None, None, None) if io::stdin().is_terminal() => repl::run(&mut app),
-        (None, None, None) => app
-            .unlock()
-            .and_then(|()| app.run_script("stdin", io::stdin().lock())),
+        (None, None, None) => {
+            app.scripted = true;
+            app.unlock()
+                .and_then(|()| app.run_script("stdin", io::stdin().lock()))
+        }
     };
     app.end();
     outcome
@@ -84,6 +88,7 @@ impl App {
             flags,
             keeper: Arc::new(Keeper::new(paths.runtime.clone())),
             interactive: false,
+            scripted: false,
             paths,
             runtime: OnceLock::new(),
             #[cfg(feature = "simulator")]
@@ -178,6 +183,10 @@ impl App {
             Command::Simulator(command) => command.run().map(done),
             Command::AgePlugin(command) => command.run().map(done),
             Command::Age(command) => {
+                self.unlock_first()?;
+                command.run(self, json).map(done)
+            }
+            Command::Password(command) => {
                 self.unlock_first()?;
                 command.run(self, json).map(done)
             }
@@ -342,6 +351,7 @@ impl App {
 
     /// Locks what is open.
     fn end(&mut self) {
+        crate::commands::password::forget_clipboard();
         if let Some(runtime) = self.runtime.take() {
             runtime.block_on(self.keeper.lock());
             runtime.block_on(self.keeper.let_go());

@@ -1,13 +1,15 @@
 //! The one grammar: of `bcm COMMAND`, of `bcm -c`, of scripts and of the prompt.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bcm_keystore::device::DeviceSelector;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{age, age_plugin, config, device, file, pgp, serve, simulator, ssh, stack};
+use crate::commands::{
+    age, age_plugin, config, device, file, password, pgp, serve, simulator, ssh, stack,
+};
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
 
@@ -118,6 +120,13 @@ pub enum Command {
     /// Print the recipients of files that only the device opens
     #[command(subcommand, after_help = "Example:\n  bcm age recipient")]
     Age(age::Command),
+    /// Keep passwords that only the device opens, in the format of passage
+    #[command(
+        subcommand,
+        visible_alias = "pass",
+        after_help = "Example:\n  bcm password generate web/example.org"
+    )]
+    Password(password::Command),
     /// Let other programs use the wallet: age, git, ssh
     #[command(after_help = "Examples:
   bcm serve -- age -d -i identity notes.age
@@ -182,11 +191,13 @@ pub fn parse() -> Result<Asked, Report> {
     parse_from(Cli::command(), spelled_out(crate::env::arguments()))
 }
 
-/// Called as `age-plugin-trezor`, bcm is its command `age-plugin`.
+/// Called as age calls a plugin, `age-plugin-trezor --age-plugin=…`, bcm is its command `age-plugin`.
+///
+/// The name that it is called by does not tell: rage follows the link first.
 fn spelled_out(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<_> = arguments.collect();
-    let program = arguments.first().map(Path::new).and_then(Path::file_name);
-    if program.is_some_and(|name| name.as_encoded_bytes().starts_with(b"age-plugin-")) {
+    let flag = arguments.get(1).map(|flag| flag.as_encoded_bytes());
+    if flag.is_some_and(|flag| flag.starts_with(b"--age-plugin=")) {
         arguments.insert(1, "age-plugin".into());
     }
     arguments

@@ -6,6 +6,7 @@ pub mod config;
 pub mod device;
 pub mod file;
 pub mod info;
+pub mod password;
 pub mod pgp;
 pub mod serve;
 pub mod simulator;

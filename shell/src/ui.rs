@@ -3,6 +3,7 @@
 //! While a line is edited at the prompt, what others say goes through the line editor so that the
 //! line is not torn apart.
 
+mod entry;
 mod interaction;
 mod question;
 #[cfg(feature = "simulator")]
@@ -21,6 +22,7 @@ use serde::Serialize;
 use crate::config::Color;
 use crate::report::{Kind, Report};
 
+pub use entry::{descriptor, phrase, secret};
 pub use interaction::{Holder, PassphraseSource, TerminalInteraction};
 pub use question::{Asking, Question, answer, decline};
 #[cfg(feature = "simulator")]
@@ -66,6 +68,12 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
+/// As [`printable`], of several lines.
+pub fn printable_lines(text: &str) -> String {
+    let lines = text.lines().map(printable);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 fn is_printable(c: char) -> bool {
     let invisible = matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -84,6 +92,13 @@ pub fn out(text: &str) -> Result<(), Report> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Writes a secret to stdout as it is.
+pub fn out_secret(secret: &[u8]) -> Result<(), Report> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(secret).and_then(|()| stdout.flush());
+    written.map_err(|error| Report::text(Kind::Failed, format!("cannot write to stdout: {error}")))
 }
 
 /// Writes `value` to stdout as one JSON document.

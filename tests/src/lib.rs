@@ -20,7 +20,7 @@ pub use bcm::{Bcm, Output, Running};
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice};
 pub use gpg::Gpg;
-pub use peers::Peers;
+pub use peers::{Peers, rage};
 pub use pty::Pty;
 pub use simulator::{PASSPHRASE, Simulator};
 pub use sshd::Sshd;

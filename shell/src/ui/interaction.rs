@@ -162,6 +162,6 @@ fn typed_passphrase() -> Result<Passphrase, NoAnswer> {
 }
 
 /// Opens an inherited descriptor by its number.
-pub(super) fn descriptor(number: u32) -> io::Result<File> {
+pub fn descriptor(number: u32) -> io::Result<File> {
     File::open(format!("/dev/fd/{number}"))
 }
