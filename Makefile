@@ -19,6 +19,7 @@ run: ## build, then open the shell on the embedded simulator (without a terminal
 test: ## install what the tests need, start the real peers, run everything
 	@.ci/need test
 	@tests/peers/prepare
+	@tests/peers/rage
 	$(CARGO) test --locked --workspace
 
 check: fmt clippy doc deny ## everything that needs no test run, fastest first
@@ -37,16 +38,18 @@ doc: ## documentation; a broken link is an error
 deny: ## licences, bans, sources and (where the database can be reached) advisories
 	@.ci/deny
 
-bench: ## measure the release binary beside trezor-agent
+bench: ## measure the release binary beside trezor-agent, age and gpg (GIB=1 for a smaller file)
 	@.ci/need test bench
 	@tests/peers/prepare
 	$(CARGO) build --locked --release --package bcm-shell
 	tests/bench/startup.sh
+	tests/bench/files.sh $(GIB)
 
-install: ## build the release binary and put it into PREFIX/bin (default ~/.local/bin)
+install: ## build the release binary and put it, also as age's plugin, into PREFIX/bin (default ~/.local/bin)
 	@.ci/need build
 	$(CARGO) build --locked --release --package bcm-shell
 	install -D -m 755 $${CARGO_TARGET_DIR:-target}/release/bcm $(PREFIX)/bin/bcm
+	ln -sf bcm $(PREFIX)/bin/age-plugin-trezor
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS='	' read -r name about; do \

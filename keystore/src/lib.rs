@@ -7,6 +7,7 @@ pub mod hint;
 pub mod identity;
 pub mod info;
 pub mod interaction;
+pub mod password;
 pub mod path;
 pub mod pgp;
 pub mod secret;

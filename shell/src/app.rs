@@ -40,6 +40,8 @@ pub struct App {
     pub keeper: Arc<Keeper>,
     /// There is a prompt: what serves need not wait.
     pub interactive: bool,
+    /// Stdin holds the commands.
+    pub scripted: bool,
     runtime: OnceLock<Runtime>,
     #[cfg(feature = "simulator")]
     simulator: Option<crate::simulator::Embedded>,
@@ -63,9 +65,11 @@ pub fn run(asked: Asked) -> Result<u8, Report> {
             app.run_script(&name, file)
         }
         (None, None, None) if io::stdin().is_terminal() => repl::run(&mut app),
-        (None, None, None) => app
-            .unlock()
-            .and_then(|()| app.run_script("stdin", io::stdin().lock())),
+        (None, None, None) => {
+            app.scripted = true;
+            app.unlock()
+                .and_then(|()| app.run_script("stdin", io::stdin().lock()))
+        }
     };
     app.end();
     outcome
@@ -85,6 +89,7 @@ impl App {
             flags,
             keeper: Arc::new(Keeper::new(paths.runtime.clone())),
             interactive: false,
+            scripted: false,
             paths,
             runtime: OnceLock::new(),
             #[cfg(feature = "simulator")]
@@ -186,6 +191,10 @@ impl App {
                 command.run(self, json).map(Outcome::Done)
             }
             Command::Age(command) => {
+                self.unlock_first()?;
+                command.run(self, json).map(done)
+            }
+            Command::Password(command) => {
                 self.unlock_first()?;
                 command.run(self, json).map(done)
             }
@@ -355,6 +364,7 @@ impl App {
 
     /// Locks what is open.
     fn end(&mut self) {
+        crate::commands::password::forget_clipboard();
         if let Some(runtime) = self.runtime.take() {
             runtime.block_on(self.keeper.lock());
             runtime.block_on(self.keeper.let_go());

@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    age, age_plugin, config, device, file, git, pgp, serve, simulator, ssh, stack,
+    age, age_plugin, config, device, file, git, password, pgp, serve, simulator, ssh, stack,
 };
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
@@ -114,35 +114,33 @@ pub enum Command {
     /// Make, list and use SSH keys that stay on the device
     #[command(subcommand, after_help = "Example:\n  bcm ssh newkey alice@node-1")]
     Ssh(ssh::Command),
-    /// Sign, verify, encrypt and decrypt files
-    #[command(subcommand, after_help = "Example:\n  bcm file sign release.tar")]
-    File(file::Command),
-    /// Print the recipients of files that only the device opens
-    #[command(subcommand, after_help = "Example:\n  bcm age recipient")]
-    Age(age::Command),
-    /// Let other programs use the wallet: age, git, ssh
-    #[command(after_help = "Examples:
-  bcm serve -- age -d -i identity notes.age
-  bcm serve                    print BCM_SOCKET and SSH_AUTH_SOCK, serve until a signal")]
-    Serve(serve::Serve),
-    /// Speak with `age`, which runs it as `age-plugin-trezor`
-    #[command(
-        hide = true,
-        after_help = "Example:\n  age -d -i identity notes.age     with a bcm session running"
-    )]
-    AgePlugin(age_plugin::AgePlugin),
-    /// Run git with signatures that are made on the device
-    #[command(subcommand, after_help = "Example:\n  bcm git commit -m 'Pin the image'")]
-    Git(git::Command),
-    /// Sign and verify for git, which runs it as `bcm-gpg`
-    #[command(hide = true, after_help = "Example:\n  bcm git config     has git run it")]
-    Gpg(git::gpg::Gpg),
     /// Make, list, exchange and trust OpenPGP certificates
     #[command(
         subcommand,
         after_help = "Example:\n  bcm pgp init --user-id 'Satoshi <satoshi@example.org>'"
     )]
     Pgp(Box<pgp::Command>),
+    /// Sign, verify, encrypt and decrypt files
+    #[command(subcommand, after_help = "Example:\n  bcm file sign release.tar")]
+    File(file::Command),
+    /// Print the recipients of files that only the device opens
+    #[command(subcommand, after_help = "Example:\n  bcm age recipient")]
+    Age(age::Command),
+    /// Keep passwords that only the device opens, in the format of passage
+    #[command(
+        subcommand,
+        visible_alias = "pass",
+        after_help = "Example:\n  bcm password generate web/example.org"
+    )]
+    Password(password::Command),
+    /// Run git with signatures that are made on the device
+    #[command(subcommand, after_help = "Example:\n  bcm git commit -m 'Pin the image'")]
+    Git(git::Command),
+    /// Let other programs use the wallet: age, git, ssh
+    #[command(after_help = "Examples:
+  bcm serve -- age -d -i identity notes.age
+  bcm serve                    print BCM_SOCKET and SSH_AUTH_SOCK, serve until a signal")]
+    Serve(serve::Serve),
     /// Look at the device and set it up
     #[command(subcommand, after_help = "Example:\n  bcm device info")]
     Device(device::Command),
@@ -167,6 +165,15 @@ pub enum Command {
     /// Lock and leave
     #[command(visible_alias = "quit", after_help = "Example:\n  bcm -c 'info; exit'")]
     Exit,
+    /// Speak with `age`, which runs it as `age-plugin-trezor`
+    #[command(
+        hide = true,
+        after_help = "Example:\n  age -d -i identity notes.age     with a bcm session running"
+    )]
+    AgePlugin(age_plugin::AgePlugin),
+    /// Sign and verify for git, which runs it as `bcm-gpg`
+    #[command(hide = true, after_help = "Example:\n  bcm git config     has git run it")]
+    Gpg(git::gpg::Gpg),
 }
 
 fn folder(text: &str) -> Result<PathBuf, String> {
@@ -190,17 +197,18 @@ pub fn parse() -> Result<Asked, Report> {
     parse_from(Cli::command(), spelled_out(crate::env::arguments()))
 }
 
-/// Called as `age-plugin-trezor`, bcm is its command `age-plugin`; as `bcm-gpg`, its command `gpg`.
+/// Puts the command before arguments that another program chose.
+///
+/// age calls a plugin with `--age-plugin=…`; the name that it is called by does not tell, because rage
+/// follows the link first. git runs its `gpg.program` as it is named.
 fn spelled_out(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<_> = arguments.collect();
     let program = arguments.first().map(Path::new).and_then(Path::file_name);
-    let command = match program.map(|name| name.as_encoded_bytes()) {
-        Some(name) if name.starts_with(b"age-plugin-") => Some("age-plugin"),
-        Some(name) if name == git::GPG.as_bytes() => Some("gpg"),
-        _ => None,
-    };
-    if let Some(command) = command {
-        arguments.insert(1, command.into());
+    let flag = arguments.get(1).map(|flag| flag.as_encoded_bytes());
+    if flag.is_some_and(|flag| flag.starts_with(b"--age-plugin=")) {
+        arguments.insert(1, "age-plugin".into());
+    } else if program.is_some_and(|name| name == git::GPG) {
+        arguments.insert(1, "gpg".into());
     }
     arguments
 }

@@ -7,6 +7,7 @@ pub mod device;
 pub mod git;
 pub mod file;
 pub mod info;
+pub mod password;
 pub mod pgp;
 pub mod serve;
 pub mod simulator;

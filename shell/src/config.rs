@@ -252,6 +252,14 @@ impl Config {
         }
     }
 
+    /// Returns the folder of the passwords, if another than the wallet's own was chosen.
+    pub fn passwords(&self) -> Option<PathBuf> {
+        match self.value(Key::PasswordsPath) {
+            Some(Value::Folder(path)) => Some(crate::env::expand_home(path.as_os_str())),
+            _ => None,
+        }
+    }
+
     /// Returns the curve of new SSH keys.
     pub fn curve(&self) -> Curve {
         match self.value(Key::SshCurve) {

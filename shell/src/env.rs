@@ -13,6 +13,10 @@ pub const BCM_SOCKET: &str = "BCM_SOCKET";
 pub const NO_COLOR: &str = "NO_COLOR";
 /// `dumb` has no colours and no line editor.
 pub const TERM: &str = "TERM";
+/// There is a Wayland clipboard.
+pub const WAYLAND_DISPLAY: &str = "WAYLAND_DISPLAY";
+/// There is an X11 clipboard.
+pub const DISPLAY: &str = "DISPLAY";
 /// Filter of the log on stderr, of our own crates; nothing is logged without it.
 pub const RUST_LOG: &str = "RUST_LOG";
 /// The person's home, under which the folders below are by default.
@@ -59,6 +63,11 @@ pub fn runtime_parents() -> Vec<PathBuf> {
 /// Returns the path of this program.
 pub fn this_program() -> std::io::Result<PathBuf> {
     std::env::current_exe()
+}
+
+/// Tells whether there is a Wayland, and whether there is an X11 clipboard.
+pub fn clipboards() -> (bool, bool) {
+    (read(WAYLAND_DISPLAY).is_some(), read(DISPLAY).is_some())
 }
 
 /// Returns the filter of the log.
@@ -132,7 +141,7 @@ impl Paths {
     }
 }
 
-/// Expands a leading `~/` of a path that is completed at the prompt.
+/// Expands a leading `~/` of a path that is completed at the prompt, or configured.
 pub fn expand_home(path: &OsStr) -> PathBuf {
     let path = Path::new(path);
     match (path.strip_prefix("~"), read(HOME)) {

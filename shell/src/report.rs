@@ -10,6 +10,7 @@ use bcm_keystore::age::{AgeError, AgeStoreError};
 use bcm_keystore::device::discovery::DiscoveryError;
 use bcm_keystore::device::{DeviceError, SelectorError};
 use bcm_keystore::interaction::NoAnswer;
+use bcm_keystore::password::PasswordError;
 use bcm_keystore::pgp::{PgpError, PgpStoreError, UserIdError};
 use bcm_keystore::signify::SignifyError;
 use bcm_keystore::ssh::sshsig::SshSigError;
@@ -263,20 +264,33 @@ impl From<SignifyError> for Report {
     }
 }
 
+fn of_age(error: &AgeError) -> Kind {
+    match error {
+        AgeError::Device(error) => of_device(error),
+        AgeError::Answer(_) => Kind::Device,
+        AgeError::Name(_)
+        | AgeError::Recipient { .. }
+        | AgeError::NoRecipients
+        | AgeError::Mixed => Kind::Usage,
+        // a header that was changed looks like one for somebody else
+        AgeError::KeyChanged(_) | AgeError::NotAge | AgeError::NoMatch | AgeError::Damaged(_) => {
+            Kind::Verification
+        }
+        _ => Kind::Failed,
+    }
+}
+
 impl From<AgeError> for Report {
     fn from(error: AgeError) -> Self {
+        Self::new(of_age(&error), error)
+    }
+}
+
+impl From<PasswordError> for Report {
+    fn from(error: PasswordError) -> Self {
         let kind = match &error {
-            AgeError::Device(error) => of_device(error),
-            AgeError::Answer(_) => Kind::Device,
-            AgeError::Name(_)
-            | AgeError::Recipient { .. }
-            | AgeError::NoRecipients
-            | AgeError::Mixed => Kind::Usage,
-            // a header that was changed looks like one for somebody else
-            AgeError::KeyChanged(_)
-            | AgeError::NotAge
-            | AgeError::NoMatch
-            | AgeError::Damaged(_) => Kind::Verification,
+            PasswordError::Name(_) => Kind::Usage,
+            PasswordError::Age { error, .. } => of_age(error),
             _ => Kind::Failed,
         };
         Self::new(kind, error)

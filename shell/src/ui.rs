@@ -4,6 +4,7 @@
 //! line is not torn apart.
 
 mod descriptor;
+mod entry;
 mod interaction;
 mod question;
 #[cfg(feature = "simulator")]
@@ -23,6 +24,7 @@ use crate::config::Color;
 use crate::report::{Kind, Report};
 
 pub use descriptor::inherited;
+pub use entry::{phrase, secret};
 pub use interaction::{Holder, PassphraseSource, TerminalInteraction};
 pub use question::{Asking, Question, answer, decline};
 #[cfg(feature = "simulator")]
@@ -68,6 +70,12 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
+/// As [`printable`], of several lines.
+pub fn printable_lines(text: &str) -> String {
+    let lines = text.lines().map(printable);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 fn is_printable(c: char) -> bool {
     let invisible = matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -86,6 +94,13 @@ pub fn out(text: &str) -> Result<(), Report> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Writes a secret to stdout as it is.
+pub fn out_secret(secret: &[u8]) -> Result<(), Report> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(secret).and_then(|()| stdout.flush());
+    written.map_err(|error| Report::text(Kind::Failed, format!("cannot write to stdout: {error}")))
 }
 
 /// Writes `value` to stdout as one JSON document.

@@ -4,6 +4,7 @@
     reason = "what helps a test fails it as the test itself would"
 )]
 
+mod age;
 mod architecture;
 mod bad_input;
 mod clients;
@@ -15,6 +16,9 @@ mod files_age;
 mod files_pgp;
 mod files_signed;
 mod hostile_device;
+mod interop_gpg;
+mod password;
+mod pgp;
 mod repl;
 mod secrets;
 mod ssh_agent;

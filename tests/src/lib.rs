@@ -9,6 +9,7 @@
 mod bcm;
 mod environment;
 mod fake;
+mod gpg;
 mod peers;
 mod pty;
 mod simulator;
@@ -18,7 +19,8 @@ mod wait;
 pub use bcm::{Bcm, Output, Running};
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice};
-pub use peers::Peers;
+pub use gpg::Gpg;
+pub use peers::{Peers, rage};
 pub use pty::Pty;
 pub use simulator::{PASSPHRASE, Simulator};
 pub use sshd::Sshd;

@@ -6,6 +6,30 @@ use std::sync::OnceLock;
 
 use crate::environment::TestEnv;
 
+/// Returns the path of `rage`, and builds it first where it is missing.
+///
+/// # Panics
+///
+/// When it cannot be built.
+pub fn rage() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| prepared("rage"))
+}
+
+/// Runs a script that makes a peer and says where it is.
+fn prepared(script: &str) -> PathBuf {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("peers")
+        .join(script);
+    let output = Command::new(&script)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{} fails", script.display());
+    String::from_utf8(output.stdout).unwrap().trim_end().into()
+}
+
 /// The folder of the Python peers, kept in the cache of the person who runs the tests.
 #[derive(Clone, Copy, Debug)]
 pub struct Peers {
@@ -20,16 +44,7 @@ impl Peers {
     /// When they cannot be made.
     pub fn ready() -> Self {
         static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-        let folder = FOLDER.get_or_init(|| {
-            let prepare = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/prepare");
-            let output = Command::new(prepare)
-                .stdin(Stdio::null())
-                .stderr(Stdio::inherit())
-                .output()
-                .unwrap();
-            assert!(output.status.success(), "the Python peers cannot be made");
-            String::from_utf8(output.stdout).unwrap().trim_end().into()
-        });
+        let folder = FOLDER.get_or_init(|| prepared("prepare"));
         Self { folder }
     }
 

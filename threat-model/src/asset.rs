@@ -18,4 +18,6 @@ pub enum Asset {
     State,
     /// The terminal, by which the person judges everything else.
     Terminal,
+    /// Files that a person signs, encrypts or decrypts.
+    Files,
 }

@@ -230,6 +230,49 @@ pub const THREATS: &[Threat] = &[
             "tests/it/unlock.rs::a_device_in_bootloader_mode_is_refused",
         ],
     },
+    Threat {
+        id: "T-20",
+        title: "A file was changed, or signed by somebody else, and is taken for genuine",
+        asset: Asset::Files,
+        adversary: Adversary::Network,
+        mitigation: "Every failure to verify is exit 4; who signed is told with whether the person \
+                     vouched for that key; a decrypted file gets its name only after all of it was \
+                     authenticated, and what was already printed is disowned",
+        tests: &[
+            "tests/it/files_pgp.rs::a_damaged_message_is_exit_4_and_leaves_no_plaintext",
+            "tests/it/files_pgp.rs::a_damaged_signature_or_signed_message_is_exit_4",
+            "tests/it/files_pgp.rs::a_signature_says_who_when_and_whether_the_key_is_trusted",
+            "tests/it/files_age.rs::a_damaged_age_file_is_exit_4_and_leaves_no_plaintext",
+            "tests/it/files_signed.rs::a_damaged_ssh_signature_is_exit_4",
+            "keystore/src/ssh/sshsig/tests.rs::a_flipped_bit_anywhere_is_refused",
+            "keystore/src/signify/tests.rs::a_flipped_bit_anywhere_is_refused",
+        ],
+    },
+    Threat {
+        id: "T-21",
+        title: "Writing a file destroys another one, or leaves half of one",
+        asset: Asset::Files,
+        adversary: Adversary::Mishap,
+        mitigation: "Output has no name until it is whole and on the disk, so that not even `kill -9` \
+                     leaves a part; nothing is replaced without `--force`, and the input never",
+        tests: &[
+            "tests/it/files.rs::whatever_ends_bcm_leaves_nothing_behind",
+            "tests/it/files.rs::a_full_disk_leaves_nothing_behind",
+            "tests/it/files.rs::what_is_read_is_never_overwritten",
+        ],
+    },
+    Threat {
+        id: "T-22",
+        title: "Another user puts a link where plaintext is to be written",
+        asset: Asset::Files,
+        adversary: Adversary::OtherUser,
+        mitigation: "A link is refused, or with `--force` replaced itself, and never followed; \
+                     plaintext is 0600; a name that appears meanwhile is not overwritten",
+        tests: &[
+            "tests/it/files.rs::nothing_is_overwritten_without_force_and_no_link_is_followed",
+            "shell/src/files/tests.rs::without_force_nothing_is_overwritten_however_it_got_there",
+        ],
+    },
 ];
 
 #[cfg(test)]

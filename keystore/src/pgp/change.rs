@@ -18,6 +18,19 @@ use super::user_id::UserId;
 use crate::device::Device;
 
 impl OwnCert {
+    /// Returns when the device last signed something in this cert.
+    ///
+    /// A signature that is to replace another has to be made in a later second.
+    pub fn last_signed(&self) -> Option<SystemTime> {
+        let signatures = self.cert().userids().flat_map(|user_id| {
+            let signatures: Vec<_> = user_id.self_signatures().collect();
+            signatures
+        });
+        signatures
+            .filter_map(|signature| signature.signature_creation_time())
+            .max()
+    }
+
     /// Adds a user ID; one confirmation. The first one stays the primary one and goes on naming the
     /// keys on the device.
     ///
@@ -149,14 +162,9 @@ fn rebind(
             None => format!("{number}/{}: take the expiry away", user_ids.len()),
         });
         let old = user_id.binding_signature();
-        // of two bindings made in one second neither is the newer one
-        let after = old
-            .signature_creation_time()
-            .map(|old| old + Duration::from_secs(1));
-        let created = after.map_or(now, |after| after.max(now));
         let template = SignatureBuilder::from(old.clone())
             .set_hash_algo(HashAlgorithm::SHA256)
-            .set_signature_creation_time(cert::whole(created)?)?
+            .set_signature_creation_time(cert::whole(now)?)?
             .set_key_validity_period(validity)?;
         let binding = user_id.userid().bind(signer, valid.cert(), template)?;
         packets.push(binding.into());

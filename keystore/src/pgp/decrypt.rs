@@ -20,7 +20,9 @@ use super::cert::{self, OwnCert};
 use super::error::PgpError;
 use super::key::{DeviceDecryptor, is_peer_point};
 use super::store::PgpStore;
-use super::verify::{BUFFER, Examiner, GoodSignature, Input, Outcome, Verdict, copy_out, judge};
+use super::verify::{
+    BUFFER, CLOCK_SKEW, Examiner, GoodSignature, Input, Outcome, Verdict, copy_out, judge,
+};
 use crate::device::Device;
 use crate::identity::Curve;
 use crate::interaction::Prompt;
@@ -84,7 +86,7 @@ pub fn decrypt(
         .and_then(|builder| {
             builder
                 .buffer_size(BUFFER)
-                .with_policy(&policy, now, opener)
+                .with_policy(&policy, now + CLOCK_SKEW, opener)
         })
         .map_err(PgpError::of)
         .and_then(|mut message| {

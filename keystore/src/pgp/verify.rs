@@ -21,7 +21,7 @@ use super::sign::copy;
 use super::store::PgpStore;
 
 /// How far the clock of a signer may be ahead of ours.
-const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// How much the library holds back until the end of a message is seen. Whoever shows a message
 /// waits for the end anyway.

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::time::Duration;
 
 use age::Recipient as _;
 use age_plugin::identity::{self, IdentityPluginV1};
@@ -12,6 +13,8 @@ use age_plugin::recipient::{self, RecipientPluginV1};
 use age_plugin::{Callbacks, PluginHandler};
 use bcm_keystore::age::{AgeName, AgeNameError, FileKey, PLUGIN, Stanza};
 use clap::{Args, ValueEnum};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use crate::client::Client;
 use crate::report::{Kind, Report};
@@ -19,6 +22,9 @@ use crate::session::protocol::{Answer, Request, WireStanza};
 
 /// The type of stanzas that the device opens.
 const TAG: &str = "X25519";
+
+/// How long this program lives after age closed its stdin.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How age calls it.
 #[derive(Debug, Args)]
@@ -41,6 +47,7 @@ enum Dialogue {
 impl AgePlugin {
     /// Talks to age until it is done.
     pub fn run(self) -> Result<(), Report> {
+        end_with_age();
         let dialogue = match self.dialogue {
             Dialogue::Identity => "identity-v1",
             Dialogue::Recipient => "recipient-v1",
@@ -50,6 +57,22 @@ impl AgePlugin {
                 .with_hint("this is for `age` to run: `age -d -i IDENTITY FILE`")
         })
     }
+}
+
+/// Ends this program when age ends, which closes our stdin: whatever the session does for it is then
+/// cancelled on the device, and the next request need not wait for it.
+fn end_with_age() {
+    std::thread::spawn(|| {
+        let stdin = io::stdin();
+        // what is to be read is the dialogue's business: only a hang-up is waited for
+        let mut hangup = [PollFd::new(&stdin, PollFlags::empty())];
+        while matches!(poll(&mut hangup, None), Err(Errno::INTR)) {}
+        if hangup[0].revents().contains(PollFlags::HUP) {
+            // when it ended well, so do we in this time
+            std::thread::sleep(GRACE);
+            crate::process::exit(Kind::Failed as u8);
+        }
+    });
 }
 
 struct Plugin;

@@ -47,15 +47,18 @@ struct Paths {
     data: PathBuf,
     wallet: PathBuf,
     agent: Option<PathBuf>,
+    session: Option<PathBuf>,
 }
 
 /// Prints it.
 pub fn run(app: &mut App, json: bool) -> Result<(), Report> {
     let keeper = app.keeper.clone();
     let paths = app.paths.clone();
-    let info = app
-        .runtime()
-        .block_on(keeper.with_open(async |open| Info::new(open, paths)))?;
+    let config = app.config()?;
+    let info = app.runtime().block_on(keeper.with_open(async |open| {
+        let passwords = super::password::store(&config, open).count()?;
+        Info::new(open, paths, keeper.socket(), passwords)
+    }))?;
     if json {
         ui::json(&info)
     } else {
@@ -64,7 +67,12 @@ pub fn run(app: &mut App, json: bool) -> Result<(), Report> {
 }
 
 impl Info {
-    fn new(open: &Open, paths: crate::env::Paths) -> Result<Self, Report> {
+    fn new(
+        open: &Open,
+        paths: crate::env::Paths,
+        socket: Option<PathBuf>,
+        passwords: usize,
+    ) -> Result<Self, Report> {
         let session = &open.session;
         let ssh = SshStore::open(session.store())?;
         let pgp = PgpStore::open(session.store())?;
@@ -81,7 +89,7 @@ impl Info {
             },
             stores: Stores {
                 certificates: pgp.entries().count(),
-                passwords: 0,
+                passwords,
                 ssh_keys: ssh.keys().len(),
                 ssh_hosts: ssh.hosts().len(),
                 wallets: 0,
@@ -91,6 +99,7 @@ impl Info {
                 data: paths.home.data,
                 wallet: session.store().path().to_owned(),
                 agent: open.agent.as_ref().map(|agent| agent.socket().to_owned()),
+                session: socket,
             },
         })
     }
@@ -141,6 +150,10 @@ impl Info {
             row(
                 "ssh agent",
                 self.paths.agent.as_ref().map_or("none".into(), path),
+            ),
+            row(
+                "session socket",
+                self.paths.session.as_ref().map_or("none".into(), path),
             ),
             row("configuration", path(&self.paths.config)),
             row("data", path(&self.paths.data)),

@@ -1,6 +1,7 @@
 //! Every key of the configuration: its name, what it takes, and what holds without it.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bcm_keystore::Chain;
@@ -28,6 +29,8 @@ pub enum Key {
     Color,
     /// The curve of new SSH keys.
     SshCurve,
+    /// The folder of the passwords.
+    PasswordsPath,
 }
 
 /// A checked value.
@@ -45,6 +48,8 @@ pub enum Value {
     Color(Color),
     /// Of [`Key::SshCurve`].
     Curve(Curve),
+    /// Of [`Key::PasswordsPath`], as it was typed.
+    Folder(PathBuf),
 }
 
 /// Where the passphrase is typed.
@@ -98,13 +103,14 @@ pub struct ValueError {
 
 impl Key {
     /// Every key, in the order of `config list`.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Chain,
         Self::Device,
         Self::PassphraseOn,
         Self::LockIdle,
         Self::Color,
         Self::SshCurve,
+        Self::PasswordsPath,
     ];
 
     /// Returns the dotted name.
@@ -116,6 +122,7 @@ impl Key {
             Self::LockIdle => "lock.idle",
             Self::Color => "color",
             Self::SshCurve => "ssh.curve",
+            Self::PasswordsPath => "passwords.path",
         }
     }
 
@@ -128,6 +135,7 @@ impl Key {
             Self::LockIdle => "a time from 10s to 24h such as 90s, 10m or 2h, or off",
             Self::Color => "auto, always or never",
             Self::SshCurve => "ed25519 or nist256p1",
+            Self::PasswordsPath => "a folder such as ~/.passage/store, from / or ~/",
         }
     }
 
@@ -140,6 +148,7 @@ impl Key {
             Self::LockIdle => &["10m", "1h", "off"],
             Self::Color => &["auto", "always", "never"],
             Self::SshCurve => &["ed25519", "nist256p1"],
+            Self::PasswordsPath => &["~/.passage/store"],
         }
     }
 
@@ -159,6 +168,7 @@ impl Key {
             Self::PassphraseOn => "device",
             Self::LockIdle => "10m",
             Self::SshCurve => "ed25519",
+            Self::PasswordsPath => "passwords in the folder of the wallet",
         }
     }
 
@@ -215,6 +225,13 @@ impl Key {
             Self::SshCurve => Curve::from_str(text, false)
                 .map(Value::Curve)
                 .map_err(|_| refuse()),
+            // a relative one would be another store in each folder
+            Self::PasswordsPath => match Path::new(text) {
+                path if path.is_absolute() || path.starts_with("~") => {
+                    Ok(Value::Folder(path.to_owned()))
+                }
+                _ => Err(refuse()),
+            },
         }
     }
 
@@ -267,6 +284,7 @@ impl fmt::Display for Value {
             },
             Self::Color(color) => f.write_str(&word(color)),
             Self::Curve(curve) => f.write_str(&word(curve)),
+            Self::Folder(path) => path.display().fmt(f),
         }
     }
 }

@@ -45,6 +45,13 @@ pub enum Overwrite {
     Force,
 }
 
+impl Overwrite {
+    /// Reads the flag `--force`.
+    pub fn when(force: bool) -> Self {
+        if force { Self::Force } else { Self::Never }
+    }
+}
+
 /// What is written.
 #[derive(Debug)]
 pub struct Target {
@@ -248,8 +255,7 @@ fn unnamed(path: &Path, access: Access, overwrite: Overwrite) -> io::Result<Unna
     if place.as_os_str().len() > 255 {
         return Err(Errno::NAMETOOLONG.into());
     }
-    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let (file, temporary) = match rustix::fs::openat(&folder, ".", flags, access.mode()) {
+    let (file, temporary) = match without_name(&folder, access) {
         Ok(file) if Path::new(&by_number(file.as_fd())).exists() => (file, None),
         // the file system knows no files without a name, or there is no /proc to give it one
         Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
@@ -265,6 +271,11 @@ fn unnamed(path: &Path, access: Access, overwrite: Overwrite) -> io::Result<Unna
         overwrite,
         temporary,
     })
+}
+
+fn without_name(folder: &OwnedFd, access: Access) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, ".", flags, access.mode())
 }
 
 fn named(folder: &OwnedFd, access: Access) -> io::Result<(OwnedFd, Temporary)> {
@@ -484,5 +495,48 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A target as it is on a file system that knows no files without a name.
+    fn old(folder: &Path, overwrite: Overwrite) -> Target {
+        let place = folder.join("x");
+        let mut unnamed = unnamed(&place, Access::Private, overwrite).unwrap();
+        let (file, temporary) = named(&unnamed.folder, Access::Private).unwrap();
+        unnamed.file = file.into();
+        unnamed.temporary = Some(temporary);
+        Target {
+            name: "x".into(),
+            output: Output::File(unnamed),
+        }
+    }
+
+    fn write(target: Target, content: &[u8]) -> Result<(), FileError> {
+        let mut writer = target.writer();
+        writer.write_all(content).unwrap();
+        writer.commit()
+    }
+
+    #[test]
+    fn where_files_need_a_name_the_name_goes_away_with_what_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || std::fs::read_dir(folder.path()).unwrap().count();
+        let mut writer = old(folder.path(), Overwrite::Never).writer();
+        writer.write_all(b"half").unwrap();
+        drop(writer);
+        assert_eq!(names(), 0);
+        let late = old(folder.path(), Overwrite::Never);
+        write(old(folder.path(), Overwrite::Never), b"one").unwrap();
+        let error = write(late, b"two").unwrap_err();
+        assert!(matches!(error, FileError::Exists(_)), "{error}");
+        let read = || std::fs::read(folder.path().join("x")).unwrap();
+        assert_eq!(read(), b"one");
+        write(old(folder.path(), Overwrite::Force), b"two").unwrap();
+        assert_eq!(read(), b"two");
+        assert_eq!(names(), 1);
     }
 }

@@ -187,7 +187,7 @@ fn a_file_of_unusual_rights_is_told_of() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret");
     fs::write(&secret, "x").unwrap();
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     // root may read it all the same
     match Source::open(&secret) {
         Ok(_) => assert!(rustix::process::geteuid().is_root()),

@@ -229,6 +229,7 @@ fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
             Key::ALL.iter().map(|key| word(key.name())).collect()
         }
         ["config", "set"] => assignments(typed),
+        ["file", below] if *below != "signify-key" => files(typed),
         _ if place.given == 0 => {
             let below = place.command.get_subcommands();
             let shown = below.filter(|command| !command.is_hide_set());

@@ -40,6 +40,7 @@ pub async fn serve_signals(keeper: Arc<Keeper>) {
                     // the command that was ended is told of and the main thread leaves
                     tokio::time::sleep(LEAVE_WAIT).await;
                 }
+                crate::commands::password::forget_clipboard();
                 keeper.let_go().await;
                 keeper.remove_runtime_folder();
                 crate::process::exit(Kind::Failed as u8);

@@ -153,7 +153,7 @@ async fn serve(mut stream: UnixStream, peer: &Peer, shared: &Shared) {
         };
         match &answer {
             Answer::Refused(refusal) => {
-                note(&format!("not done for {peer}: {what}: {}", refusal.what))
+                note(&format!("not done for {peer}: {what}: {}", refusal.what));
             }
             Answer::AgeFileKey { file_key: None } => {
                 note(&format!(

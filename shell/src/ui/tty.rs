@@ -34,7 +34,7 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 static ORIGINAL: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// Why nothing was typed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum EntryError {
     /// Ctrl-C, Ctrl-D on nothing, the question was withdrawn, or the terminal went away.
     #[error("given up")]
@@ -100,6 +100,20 @@ impl Tty {
                     typed.push(char::from(byte));
                     self.write(&typed[typed.len() - 1..])?;
                 }
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks for a line that is shown while it is typed.
+    pub fn phrase(&self, question: &str) -> Result<String, EntryError> {
+        self.write(question)?;
+        let mut typed = Vec::new();
+        let mut source = Polled::new(&self.0, &|| false);
+        loop {
+            match next_byte(&mut source)? {
+                b'\n' => return String::from_utf8(typed).map_err(|_| EntryError::GivenUp),
+                byte if typed.len() < MAX_ENTRY => typed.push(byte),
                 _ => {}
             }
         }

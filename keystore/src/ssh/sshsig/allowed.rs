@@ -200,6 +200,8 @@ fn time(text: &str) -> Result<u64, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const KEY: &str =
@@ -255,5 +257,13 @@ mod tests {
         let pattern = "*a".repeat(2000) + "b";
         assert!(!glob(pattern.as_bytes(), "a".repeat(4000).as_bytes()));
         assert!(glob(b"*", b"") && glob(b"a?c*", b"abcd") && !glob(b"a", b"ab"));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_on_any_text(text in ".{0,200}", options in "[a-z=\",Z0-9-]{0,60}") {
+            let _ = AllowedSigners::parse(&text);
+            let _ = AllowedSigners::parse(&format!("a {options} {KEY}"));
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! authenticated piece by piece; of an OpenPGP message, whose check comes at the end, at most one MiB is
 //! held back. A failure after that exits 4 and says that what was printed must not be used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -60,7 +60,7 @@ impl Args {
     pub fn run(self, app: &mut App, json: bool) -> Result<(), Report> {
         let output = format::without_suffix(&self.file, self.output.clone())?;
         format::check_json(json, &output)?;
-        let outcome = in_session(app, move |work| self.decrypt(work, output))?;
+        let outcome = in_session(app, move |work| self.decrypt(work, &output))?;
         if json {
             return ui::json(&outcome);
         }
@@ -92,14 +92,11 @@ impl Args {
         Ok(())
     }
 
-    fn decrypt(&self, work: &Work<'_>, output: PathBuf) -> Result<Outcome, Report> {
+    fn decrypt(&self, work: &Work<'_>, output: &Path) -> Result<Outcome, Report> {
         let source = Source::open(&self.file)?;
         let file = source.name().to_owned();
-        let overwrite = match self.force {
-            true => Overwrite::Force,
-            false => Overwrite::Never,
-        };
-        let target = Target::create(&output, Access::Private, overwrite, false, &[&source])?;
+        let overwrite = Overwrite::when(self.force);
+        let target = Target::create(output, Access::Private, overwrite, false, &[&source])?;
         let (output, streams) = (target.name().to_owned(), target.is_stream());
         let mut found = Format::Pgp;
         let inside = files::convert(source, target, work.cancelled, |input, output| {

@@ -1,6 +1,6 @@
 //! `file encrypt`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -58,7 +58,7 @@ impl Args {
         let suffix = self.suffix()?;
         let output = format::output(&self.file, self.output.clone(), suffix);
         format::check_json(json, &output)?;
-        let encrypted = in_session(app, move |work| self.encrypt(work, output))?;
+        let encrypted = in_session(app, move |work| self.encrypt(work, &output))?;
         if json {
             return ui::json(&encrypted);
         }
@@ -85,7 +85,7 @@ impl Args {
         })
     }
 
-    fn encrypt(&self, work: &Work<'_>, output: PathBuf) -> Result<Encrypted, Report> {
+    fn encrypt(&self, work: &Work<'_>, output: &Path) -> Result<Encrypted, Report> {
         enum Recipients {
             Pgp(pgp::Recipients),
             Age(age::Recipients),
@@ -95,11 +95,8 @@ impl Args {
             _ => Recipients::Pgp(pgp::Recipients::choose(work, self)?),
         };
         let source = Source::open(&self.file)?;
-        let overwrite = match self.force {
-            true => Overwrite::Force,
-            false => Overwrite::Never,
-        };
-        let target = Target::create(&output, Access::Umask, overwrite, !self.armor, &[&source])?;
+        let overwrite = Overwrite::when(self.force);
+        let target = Target::create(output, Access::Umask, overwrite, !self.armor, &[&source])?;
         let (file, output) = (source.name().to_owned(), target.name().to_owned());
         let armor = self.armor;
         let recipients =

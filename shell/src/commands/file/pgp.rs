@@ -168,7 +168,7 @@ impl Recipients {
         };
         if !arguments.no_self {
             let own = store.signer(arguments.key.as_deref())?;
-            chosen.add(own.cert().clone(), own.user_id().to_string());
+            chosen.add(own.cert().clone(), own.user_id().as_str());
         }
         for name in &arguments.recipient {
             match store.find(name) {
@@ -178,7 +178,7 @@ impl Recipients {
                     if entry.trust() == Trust::Unmarked {
                         warn(&user_id, cert);
                     }
-                    chosen.add(cert.clone(), user_id);
+                    chosen.add(cert.clone(), &user_id);
                 }
                 Err(PgpStoreError::NotFound { .. }) if Path::new(name).is_file() => {
                     chosen.add_file(&store, Path::new(name))?;
@@ -192,7 +192,7 @@ impl Recipients {
         Ok(chosen)
     }
 
-    fn add(&mut self, cert: Cert, user_id: String) {
+    fn add(&mut self, cert: Cert, user_id: &str) {
         let there = |old: &Cert| old.fingerprint() == cert.fingerprint();
         if !self.certs.iter().any(there) {
             self.names
@@ -217,7 +217,7 @@ impl Recipients {
             if store.trust_of(&cert.fingerprint()) == Trust::Unmarked {
                 warn(&user_id, &cert);
             }
-            self.add(cert, user_id);
+            self.add(cert, &user_id);
         }
         if self.certs.len() == before {
             return Err(refused());

@@ -1,6 +1,6 @@
 //! `file sign`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -72,7 +72,7 @@ impl Args {
     pub fn run(self, app: &mut App, json: bool) -> Result<(), Report> {
         let output = format::output(&self.file, self.output.clone(), self.suffix());
         format::check_json(json, &output)?;
-        let signed = in_session(app, move |work| self.sign(work, output))?;
+        let signed = in_session(app, move |work| self.sign(work, &output))?;
         if json {
             return ui::json(&signed);
         }
@@ -133,21 +133,18 @@ impl Args {
         }
     }
 
-    fn sign(&self, work: &Work<'_>, output: PathBuf) -> Result<Signed, Report> {
-        let overwrite = match self.force {
-            true => Overwrite::Force,
-            false => Overwrite::Never,
-        };
+    fn sign(&self, work: &Work<'_>, output: &Path) -> Result<Signed, Report> {
+        let overwrite = Overwrite::when(self.force);
         let signer = match self.format {
             Format::Pgp | Format::Age => {
-                Signer::Pgp(pgp::Signer::choose(work, self.key.as_deref())?)
+                Signer::Pgp(Box::new(pgp::Signer::choose(work, self.key.as_deref())?))
             }
             Format::Ssh => Signer::Ssh(ssh::choose(work, self.key.as_deref())?),
             Format::Signify => Signer::Signify(signify::choose(work, self.key.as_deref())?),
         };
         let source = Source::open(&self.file)?;
         let binary = !self.is_text();
-        let target = Target::create(&output, Access::Umask, overwrite, binary, &[&source])?;
+        let target = Target::create(output, Access::Umask, overwrite, binary, &[&source])?;
         let signed = Signed {
             file: source.name().to_owned(),
             output: target.name().to_owned(),
@@ -182,7 +179,7 @@ impl Args {
 
 /// The key that signs.
 enum Signer {
-    Pgp(pgp::Signer),
+    Pgp(Box<pgp::Signer>),
     Ssh(bcm_keystore::ssh::SshKey),
     Signify(bcm_keystore::signify::SignifyKey),
 }

@@ -52,10 +52,7 @@ impl KeyArgs {
             let key = signify::derive(work.device, &name)?;
             let file = key.public_file();
             if !is_standard(&output) {
-                let overwrite = match force {
-                    true => Overwrite::Force,
-                    false => Overwrite::Never,
-                };
+                let overwrite = Overwrite::when(force);
                 let target = Target::create(&output, Access::Umask, overwrite, false, &[])?;
                 let mut writer = target.writer();
                 // what goes wrong is told when it is put in its place

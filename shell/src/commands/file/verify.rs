@@ -149,10 +149,7 @@ impl Args {
             })?;
             return Ok(());
         };
-        let overwrite = match self.force {
-            true => Overwrite::Force,
-            false => Overwrite::Never,
-        };
+        let overwrite = Overwrite::when(self.force);
         let target = Target::create(output, Access::Umask, overwrite, false, &[&source])?;
         verified.output = Some(target.name().to_owned());
         let streams = target.is_stream();

@@ -1,6 +1,6 @@
 //! Making and changing certificates of this wallet: every act is confirmed on the device.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bcm_keystore::Curve;
 use bcm_keystore::pgp::{OwnCert, Reason, TREZOR_TIME, UserId};
@@ -12,6 +12,8 @@ use super::{Output, Work, print, run};
 use crate::app::App;
 use crate::report::Report;
 use crate::ui;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What `pgp init` was asked for.
 #[derive(Debug)]
@@ -36,10 +38,7 @@ pub fn init(app: &mut App, wanted: Wanted, json: bool) -> Result<(), Report> {
 }
 
 /// Returns when the certificate was made and how long after that it ends.
-fn span(
-    wanted: &Wanted,
-    now: SystemTime,
-) -> Result<(SystemTime, Option<std::time::Duration>), Report> {
+fn span(wanted: &Wanted, now: SystemTime) -> Result<(SystemTime, Option<Duration>), Report> {
     let created = match wanted.created {
         Some(Time(created)) if created > now => {
             return Err(Report::usage("the time of creation is not past"));
@@ -67,11 +66,26 @@ fn change(
 ) -> Result<View, Report> {
     run(app, move |work| {
         let own = work.store.signer(Some(&name))?.clone();
+        settle(work, &own);
         let changed = change(work, &own)?;
         let wallet = work.wallet.clone();
         work.store.update_own(&wallet, &changed)?;
         work.view(&own.fingerprint().to_hex())
     })
+}
+
+/// Waits for a later second than that of the last change: of two signatures of one second nobody
+/// can tell which is the newer one.
+fn settle(work: &mut Work, own: &OwnCert) {
+    let Some(last) = own.last_signed() else {
+        return;
+    };
+    if let Ok(ahead) = (last + SECOND).duration_since(work.now)
+        && ahead <= SECOND
+    {
+        std::thread::sleep(ahead);
+        work.now = SystemTime::now();
+    }
 }
 
 pub fn add_user_id(app: &mut App, name: String, user_id: UserId, json: bool) -> Result<(), Report> {
