@@ -233,7 +233,7 @@ impl Opener<'_> {
                         continue;
                     };
                     let meant = match pkesk.recipient() {
-                        Some(handle) => handle.aliases(&key.key_handle()),
+                        Some(handle) => handle.aliases(key.key_handle()),
                         None => has_peer_point(pkesk, own.curve()),
                     };
                     if meant && self.open(own, &key, pkesk, algorithm, decrypt)? {
