@@ -241,6 +241,7 @@ pub const THREATS: &[Threat] = &[
         tests: &[
             "keystore/src/pgp/tests/signatures.rs::a_flipped_bit_anywhere_is_refused",
             "keystore/src/pgp/tests/signatures.rs::a_truncated_signature_or_message_is_refused",
+            "keystore/src/pgp/tests/signatures.rs::text_around_the_signed_part_is_refused",
             "keystore/src/pgp/tests/messages.rs::a_flipped_bit_and_a_cut_off_end_are_refused",
             "keystore/src/pgp/tests/messages.rs::a_message_without_integrity_protection_is_refused",
             "keystore/src/pgp/tests/signatures.rs::an_expired_cert_is_refused_even_for_what_it_signed_before",
