@@ -148,6 +148,9 @@ fn every_command_is_listed_with_what_it_is_for() {
         commands.split("\n\n").next().unwrap(),
         "  info       Show the device, the wallet's stores, chain, versions and paths
   ssh        Make, list and use SSH keys that stay on the device
+  age        Print the recipients of files that only the device opens
+  password   Keep passwords that only the device opens, in the format of passage
+  serve      Let other programs use the wallet: age, git, ssh
   device     Look at the device and set it up
   config     Read and change the configuration
   stack      Show the stacks that can be deployed
