@@ -133,7 +133,10 @@ pub enum Command {
     )]
     Password(password::Command),
     /// Run git with signatures that are made on the device
-    #[command(subcommand, after_help = "Example:\n  bcm git commit -m 'Pin the image'")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bcm git commit -m 'Pin the image'"
+    )]
     Git(git::Command),
     /// Let other programs use the wallet: age, git, ssh
     #[command(after_help = "Examples:
@@ -171,7 +174,10 @@ pub enum Command {
     )]
     AgePlugin(age_plugin::AgePlugin),
     /// Sign and verify for git, which runs it as `bcm-gpg`
-    #[command(hide = true, after_help = "Example:\n  bcm git config     has git run it")]
+    #[command(
+        hide = true,
+        after_help = "Example:\n  bcm git config     has git run it"
+    )]
     Gpg(git::gpg::Gpg),
 }
 

@@ -138,7 +138,15 @@ fn ssh_keygen_verifies_a_commit_a_tag_and_a_merge() {
     ];
     stage.bcm(&merge).run().success();
     let tag = [
-        "git", "tag", "--format", "ssh", "--key", "git@forge", "-m", "First", "v1",
+        "git",
+        "tag",
+        "--format",
+        "ssh",
+        "--key",
+        "git@forge",
+        "-m",
+        "First",
+        "v1",
     ];
     stage.bcm(&tag).run().success();
     for words in [
@@ -179,7 +187,9 @@ fn plain_git_signs_and_verifies_through_an_open_session() {
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("no bcm session is running"), "{said}");
-    stage.env.bcm(["git", "config", "--unset"])
+    stage
+        .env
+        .bcm(["git", "config", "--unset"])
         .folder(&stage.repository())
         .run()
         .success();
@@ -204,7 +214,12 @@ fn a_signature_that_is_declined_leaves_no_commit() {
     assert!(output.stderr.contains("declined on the device"), "{output}");
     let mut log = stage.env.command("git");
     log.current_dir(stage.env.path().join("repository"));
-    assert!(!log.args(["rev-parse", "-q", "--verify", "HEAD"]).status().unwrap().success());
+    assert!(
+        !log.args(["rev-parse", "-q", "--verify", "HEAD"])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]

@@ -315,12 +315,18 @@ mod tests {
     fn the_link_leads_to_this_program_and_is_mended() {
         let data = tempfile::tempdir().unwrap();
         let link = shim(data.path()).unwrap();
-        assert_eq!(std::fs::read_link(&link).unwrap(), env::this_program().unwrap());
+        assert_eq!(
+            std::fs::read_link(&link).unwrap(),
+            env::this_program().unwrap()
+        );
         let mode = std::fs::metadata(data.path().join("bin")).unwrap();
         assert_eq!(mode.permissions().mode() & 0o777, 0o700);
         std::fs::remove_file(&link).unwrap();
         symlink("/gone", &link).unwrap();
         assert_eq!(shim(data.path()).unwrap(), link);
-        assert_eq!(std::fs::read_link(&link).unwrap(), env::this_program().unwrap());
+        assert_eq!(
+            std::fs::read_link(&link).unwrap(),
+            env::this_program().unwrap()
+        );
     }
 }

@@ -42,7 +42,15 @@ pub async fn sign(
         let purpose = Purpose::new(purpose(&data));
         let now = SystemTime::now();
         let mut armored = Vec::new();
-        pgp::sign(&device, key, mode, &purpose, &mut &data[..], &mut armored, now)?;
+        pgp::sign(
+            &device,
+            key,
+            mode,
+            &purpose,
+            &mut &data[..],
+            &mut armored,
+            now,
+        )?;
         let verdicts = pgp::examine_detached(&certs, &mut &armored[..], &mut &data[..], now)?;
         let signature = pgp::judge(verdicts)?.swap_remove(0);
         let created = signature.created.duration_since(UNIX_EPOCH);
@@ -73,8 +81,7 @@ pub async fn verify(
     blocking(None, move |_| {
         let certs = PgpStore::open(&store)?;
         let now = SystemTime::now();
-        let verdicts =
-            pgp::examine_detached(&certs, &mut &signature[..], &mut &data[..], now)?;
+        let verdicts = pgp::examine_detached(&certs, &mut &signature[..], &mut &data[..], now)?;
         let status = verdicts.iter().flat_map(pgp::status_lines).collect();
         let lines = verdicts.iter().map(line).collect();
         Ok(Answer::PgpVerdict {

@@ -20,8 +20,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use zeroize::Zeroizing;
 
 use super::peer::Peer;
-use super::{Activity, pgp};
 use super::protocol::{self, Answer, Malformed, Refusal, Request, Secret};
+use super::{Activity, pgp};
 use crate::report::{Kind, Report};
 use crate::ui::{self, Style};
 
@@ -166,7 +166,9 @@ async fn serve(mut stream: UnixStream, peer: &Peer, shared: &Shared) {
             Answer::AgeRecipient { .. } | Answer::PgpVerdict { .. } => {}
         }
         let Some(answer) = protocol::encode(&answer) else {
-            note(&format!("{peer} asked for an answer that is too long: {what}"));
+            note(&format!(
+                "{peer} asked for an answer that is too long: {what}"
+            ));
             return;
         };
         if stream.write_all(&answer).await.is_err() {

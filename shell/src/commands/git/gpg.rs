@@ -51,7 +51,10 @@ pub struct Gpg {
 impl Gpg {
     /// Does what git asks for and returns the exit code of GnuPG.
     pub fn run(self) -> Result<u8, Report> {
-        let from_stdin = self.data.as_deref().is_none_or(|data| data == Path::new("-"));
+        let from_stdin = self
+            .data
+            .as_deref()
+            .is_none_or(|data| data == Path::new("-"));
         match &self.verify {
             Some(signature) if from_stdin => self.verify(signature),
             None if self.sign && self.detached && self.armor && from_stdin => {
@@ -86,7 +89,12 @@ impl Gpg {
             signature: read(&name, file)?,
             data: read("stdin", io::stdin().lock())?,
         };
-        let Answer::PgpVerdict { good, status, lines } = client.ask(&request)? else {
+        let Answer::PgpVerdict {
+            good,
+            status,
+            lines,
+        } = client.ask(&request)?
+        else {
             return Err(client.unexpected());
         };
         self.report(&status)?;
