@@ -14,7 +14,9 @@ mod key;
 mod sign;
 mod status;
 mod store;
+mod stream;
 mod user_id;
+mod verdict;
 mod verify;
 
 pub use cert::{OwnCert, Reason, State, TREZOR_TIME, state};
@@ -27,10 +29,8 @@ pub use sign::{SignMode, sign};
 pub use status::status_lines;
 pub use store::{Change, Entry, OtherCert, PgpStore, PgpStoreError, TrustMark};
 pub use user_id::{UserId, UserIdError};
-pub use verify::{
-    GoodSignature, SignatureFacts, Trust, Verdict, examine_detached, judge, verify_detached,
-    verify_message,
-};
+pub use verdict::{GoodSignature, SignatureFacts, Trust, Verdict, judge};
+pub use verify::{examine_detached, verify_detached, verify_message};
 
 pub use sequoia_openpgp::{Cert, Fingerprint, KeyHandle};
 

@@ -137,6 +137,10 @@ fn a_certificate_gets_names_another_end_and_is_revoked() {
     );
     let there = wallet.session(&revoke);
     assert!(there.failure(1).contains("there already"), "{there}");
+    assert!(
+        !there.stderr.contains("REVOKE"),
+        "the device was not asked: {there}"
+    );
 
     let imported = wallet.run(["pgp", "import", file.to_str().unwrap()]);
     imported.success();

@@ -20,9 +20,9 @@ use super::cert::{self, OwnCert};
 use super::error::PgpError;
 use super::key::{DeviceDecryptor, is_peer_point};
 use super::store::PgpStore;
-use super::verify::{
-    BUFFER, CLOCK_SKEW, Examiner, GoodSignature, Input, Outcome, Verdict, copy_out, judge,
-};
+use super::stream::{BUFFER, Input, copy_out};
+use super::verdict::{GoodSignature, Verdict, judge};
+use super::verify::{CLOCK_SKEW, Examiner, Outcome};
 use crate::device::Device;
 use crate::identity::Curve;
 use crate::interaction::Prompt;
@@ -233,7 +233,7 @@ impl Opener<'_> {
                         continue;
                     };
                     let meant = match pkesk.recipient() {
-                        Some(handle) => handle.aliases(&key.key_handle()),
+                        Some(handle) => handle.aliases(key.key_handle()),
                         None => has_peer_point(pkesk, own.curve()),
                     };
                     if meant && self.open(own, &key, pkesk, algorithm, decrypt)? {

@@ -10,7 +10,7 @@ use sequoia_openpgp::types::SymmetricAlgorithm;
 
 use super::cert;
 use super::error::PgpError;
-use super::sign::copy;
+use super::stream::copy;
 
 /// Encrypts `input` to every key of `recipients` that is for encryption, with AES-256.
 ///

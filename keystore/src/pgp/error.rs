@@ -60,6 +60,9 @@ pub enum PgpError {
     /// There is no signature in it.
     #[error("there is no signature in it")]
     NotSigned,
+    /// There is text before or after the signed part.
+    #[error("there is text outside of the signed part, which nobody has signed")]
+    Surrounded,
     /// It is encrypted where something signed is expected.
     #[error("the message is encrypted")]
     Encrypted,
@@ -149,6 +152,7 @@ impl PgpError {
                 | Self::Malformed(_)
                 | Self::Truncated
                 | Self::NotSigned
+                | Self::Surrounded
                 | Self::Encrypted
                 | Self::NotEncrypted
                 | Self::BadSignature { .. }
@@ -266,6 +270,10 @@ impl Hint for PgpError {
             }
             Self::Revoked { .. } | Self::Unusable { .. } | Self::CannotEncrypt { .. } => {
                 "ask its owner for another certificate".into()
+            }
+            Self::Surrounded => {
+                "what is signed lies between the lines that begin with `-----`; remove the rest"
+                    .into()
             }
             Self::Encrypted => "decrypt it with `file decrypt`".into(),
             Self::NoIntegrity => "ask the sender to encrypt it with a current program".into(),

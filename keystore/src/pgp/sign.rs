@@ -7,15 +7,12 @@ use sequoia_openpgp::armor;
 use sequoia_openpgp::packet::signature::SignatureBuilder;
 use sequoia_openpgp::serialize::stream::{Armorer, LiteralWriter, Message, Signer};
 use sequoia_openpgp::types::{HashAlgorithm, SignatureType};
-use zeroize::Zeroizing;
 
 use super::cert::{self, OwnCert};
 use super::error::PgpError;
 use super::key::{DeviceSigner, Purpose};
+use super::stream::copy;
 use crate::device::Device;
-
-/// How much is read at a time.
-const PIECE: usize = 1 << 16;
 
 /// What a signature looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,20 +80,4 @@ pub fn sign(
     let mut message = open().map_err(PgpError::library)?;
     copy(input, &mut message)?;
     message.finalize().map_err(PgpError::library)
-}
-
-/// Copies to the end and tells which side failed.
-pub(super) fn copy(input: &mut dyn Read, output: &mut dyn Write) -> Result<(), PgpError> {
-    let mut piece = Zeroizing::new(vec![0; PIECE]);
-    loop {
-        let length = match input.read(&mut piece) {
-            Ok(0) => return Ok(()),
-            Ok(length) => length,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(PgpError::Read(error)),
-        };
-        output
-            .write_all(&piece[..length])
-            .map_err(PgpError::Write)?;
-    }
 }

@@ -4,7 +4,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::verify::{GoodSignature, SignatureFacts, Trust, Verdict};
+use super::verdict::{GoodSignature, SignatureFacts, Trust, Verdict};
 
 /// Returns the lines for one signature, each beginning with `[GNUPG:]`, without line ends.
 pub fn status_lines(verdict: &Verdict) -> Vec<String> {

@@ -10,7 +10,7 @@ use sequoia_openpgp::{Cert, Fingerprint, KeyHandle};
 use super::cert::OwnCert;
 use super::exchange::Imported;
 use super::user_id::UserId;
-use super::verify::Trust;
+use super::verdict::Trust;
 use crate::identity::Curve;
 use crate::store::{StoreError, WalletStore};
 

@@ -17,200 +17,12 @@ use sequoia_openpgp::{Cert, Fingerprint, KeyHandle};
 
 use super::cert;
 use super::error::{PgpError, plain};
-use super::sign::copy;
 use super::store::PgpStore;
+use super::stream::{BUFFER, Input, copy_out};
+use super::verdict::{GoodSignature, SignatureFacts, Verdict, judge};
 
 /// How far the clock of a signer may be ahead of ours.
 pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
-
-/// How much the library holds back until the end of a message is seen. Whoever shows a message
-/// waits for the end anyway.
-pub(super) const BUFFER: usize = 1 << 20;
-
-/// What a person thinks of the key behind a signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// It is on this device.
-    Own,
-    /// The person compared its fingerprint and marked it.
-    Trusted,
-    /// It was imported, and whose it is nobody checked.
-    Unmarked,
-}
-
-/// What a signature says of itself, checked or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SignatureFacts {
-    /// Fingerprint or key ID of the signing key, in hexadecimal.
-    pub issuer: Option<String>,
-    /// When it was made.
-    pub created: Option<SystemTime>,
-    /// When it ends to be good, if ever.
-    pub expires: Option<SystemTime>,
-    /// Version of its packet.
-    pub version: u8,
-    /// Number of its public-key algorithm.
-    pub public_key_algorithm: u8,
-    /// Number of its hash algorithm.
-    pub hash_algorithm: u8,
-    /// Its type: 0 over bytes, 1 over text.
-    pub class: u8,
-}
-
-impl SignatureFacts {
-    fn of(signature: &Signature) -> Self {
-        let issuers = signature.get_issuers();
-        Self {
-            issuer: issuers.first().map(KeyHandle::to_hex),
-            created: signature.signature_creation_time(),
-            expires: signature.signature_expiration_time(),
-            version: signature.version(),
-            public_key_algorithm: signature.pk_algo().into(),
-            hash_algorithm: signature.hash_algo().into(),
-            class: signature.typ().into(),
-        }
-    }
-
-    fn issuer(&self) -> String {
-        self.issuer
-            .clone()
-            .unwrap_or_else(|| "an unnamed key".into())
-    }
-}
-
-/// A signature that belongs to the data and to a known key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GoodSignature {
-    /// The key that made it.
-    pub fingerprint: Fingerprint,
-    /// The primary key of its cert: what a person compares.
-    pub primary: Fingerprint,
-    /// Whose it is; the name that the person marked, where there is a mark.
-    pub user_id: String,
-    /// When it was made, as the signer says.
-    pub created: SystemTime,
-    /// What the person thinks of the key.
-    pub trust: Trust,
-    /// The rest of what it says.
-    pub facts: SignatureFacts,
-}
-
-/// What came of checking one signature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// Good.
-    Good(GoodSignature),
-    /// It belongs to the data, and the cert has expired by now.
-    Expired {
-        /// The signature.
-        signature: GoodSignature,
-        /// When.
-        at: SystemTime,
-    },
-    /// The cert is revoked by now.
-    Revoked {
-        /// The signature.
-        signature: GoodSignature,
-        /// Why, as its owner wrote.
-        reason: String,
-    },
-    /// Nobody has imported the signer's cert.
-    Unknown(SignatureFacts),
-    /// The cert is not one to rely on.
-    Unusable {
-        /// What the signature says.
-        facts: SignatureFacts,
-        /// The signer's user ID.
-        user_id: String,
-        /// The signer's primary key.
-        primary: Fingerprint,
-        /// Why.
-        reason: String,
-    },
-    /// It does not belong to the data, or is none.
-    Bad {
-        /// What the signature says, where it can be read.
-        facts: Option<SignatureFacts>,
-        /// The user ID of the key that it names.
-        user_id: Option<String>,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
-impl Verdict {
-    /// Returns the signature if it is good.
-    ///
-    /// # Errors
-    ///
-    /// The [`PgpError`] of kind verification that says why not.
-    pub fn good(self) -> Result<GoodSignature, PgpError> {
-        Err(match self {
-            Self::Good(signature) => return Ok(signature),
-            Self::Expired { signature, at } => PgpError::Expired {
-                user_id: signature.user_id,
-                fingerprint: signature.primary.to_hex(),
-                at,
-            },
-            Self::Revoked { signature, reason } => PgpError::Revoked {
-                user_id: signature.user_id,
-                fingerprint: signature.primary.to_hex(),
-                reason,
-            },
-            Self::Unknown(facts) => PgpError::UnknownSigner {
-                issuer: facts.issuer(),
-            },
-            Self::Unusable {
-                user_id,
-                primary,
-                reason,
-                ..
-            } => PgpError::Unusable {
-                user_id,
-                fingerprint: primary.to_hex(),
-                reason,
-            },
-            Self::Bad {
-                facts,
-                user_id,
-                reason,
-            } => PgpError::BadSignature {
-                signer: user_id
-                    .map(|user_id| format!("`{user_id}`"))
-                    .or_else(|| facts.map(|facts| facts.issuer()))
-                    .unwrap_or_else(|| "nobody who is named".into()),
-                reason,
-            },
-        })
-    }
-}
-
-/// Decides over all signatures of one piece of data: one at least is good, and none is wrong.
-///
-/// Signatures by people whose certs are not known do no harm beside a good one.
-///
-/// # Errors
-///
-/// The first [`PgpError`] of kind verification.
-pub fn judge(verdicts: Vec<Verdict>) -> Result<Vec<GoodSignature>, PgpError> {
-    let (unknown, known): (Vec<_>, Vec<_>) = verdicts
-        .into_iter()
-        .partition(|verdict| matches!(verdict, Verdict::Unknown(_)));
-    let good = known
-        .into_iter()
-        .map(Verdict::good)
-        .collect::<Result<Vec<_>, _>>()?;
-    if !good.is_empty() {
-        return Ok(good);
-    }
-    match unknown.into_iter().next() {
-        Some(unknown) => unknown.good().map(|signature| vec![signature]),
-        None => Err(PgpError::NotSigned),
-    }
-}
 
 /// Checks each signature over `data` and returns what came of it.
 ///
@@ -284,7 +96,11 @@ pub fn verify_message(
         .map_err(PgpError::of)
         .and_then(|mut verifier| copy_out(&mut verifier, output));
     input.failure()?;
-    conclude(outcome.into_inner(), read)
+    let outcome = outcome.into_inner();
+    let clear = outcome.clear;
+    let good = conclude(outcome, read)?;
+    input.check_surroundings(clear)?;
+    Ok(good)
 }
 
 /// Says how a message ended of which all was read.
@@ -298,19 +114,12 @@ pub(super) fn conclude(
     }
 }
 
-/// Copies what the library reads out of a message.
-pub(super) fn copy_out(message: &mut dyn Read, output: &mut dyn Write) -> Result<(), PgpError> {
-    copy(message, output).map_err(|error| match error {
-        // not the file: what is in it
-        PgpError::Read(error) => PgpError::of_io(&error),
-        other => other,
-    })
-}
-
 /// What is found out about a message while it is read.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) verdicts: Vec<Verdict>,
+    /// The signed part is text that can be read as it is.
+    clear: bool,
     /// What the library would wrap or swallow.
     pub(super) error: Option<PgpError>,
 }
@@ -464,6 +273,7 @@ impl VerificationHelper for Examiner<'_> {
     }
 
     fn check(&mut self, structure: MessageStructure<'_>) -> openpgp::Result<()> {
+        self.outcome.borrow_mut().clear = structure.processed_csf_message();
         let mut verdicts = Vec::new();
         for layer in structure {
             if let MessageLayer::SignatureGroup { results } = layer {
@@ -502,40 +312,5 @@ fn bad(error: &openpgp::anyhow::Error) -> String {
             format!("its algorithm is no longer to be relied on, {what}")
         }
         _ => "it does not belong to this data".into(),
-    }
-}
-
-/// A reader that remembers why it failed: the library wraps what it is told.
-pub(super) struct Input<'a> {
-    inner: &'a mut (dyn Read + Send + Sync),
-    failure: Option<io::Error>,
-}
-
-impl<'a> Input<'a> {
-    pub(super) fn new(inner: &'a mut (dyn Read + Send + Sync)) -> Self {
-        Self {
-            inner,
-            failure: None,
-        }
-    }
-
-    /// Fails if reading failed.
-    pub(super) fn failure(&mut self) -> Result<(), PgpError> {
-        self.failure
-            .take()
-            .map_or(Ok(()), |error| Err(PgpError::Read(error)))
-    }
-}
-
-impl Read for Input<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buffer).map_err(|error| {
-            if error.kind() == io::ErrorKind::Interrupted {
-                return error;
-            }
-            let told = io::Error::new(error.kind(), error.to_string());
-            self.failure.get_or_insert(error);
-            told
-        })
     }
 }

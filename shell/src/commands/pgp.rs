@@ -15,8 +15,8 @@ use clap::{Subcommand, ValueEnum};
 
 use crate::app::App;
 use crate::config::Curve;
-use crate::report::Report;
-use crate::session::blocking;
+use crate::report::{Kind, Report};
+use crate::session::{Cancelled, blocking};
 use crate::ui;
 
 use times::{Time, Validity};
@@ -242,9 +242,16 @@ struct Work {
     wallet: Arc<WalletStore>,
     store: PgpStore,
     now: SystemTime,
+    cancelled: Cancelled,
 }
 
 impl Work {
+    /// Fails when the command was cancelled meanwhile: then nothing is kept.
+    fn go_on(&self) -> Result<(), Report> {
+        let cancelled = |_| Report::text(Kind::Failed, "cancelled");
+        self.cancelled.check().map_err(cancelled)
+    }
+
     fn view(&self, name: &str) -> Result<View, Report> {
         Ok(View::new(&self.store, self.store.find(name)?, self.now))
     }
@@ -259,13 +266,14 @@ fn run<T: Send + 'static>(
     app.runtime().block_on(keeper.with_open(async |open| {
         let device = open.session.device().clone();
         let wallet = open.session.store().clone();
-        blocking(Some(device.clone()), move |_| {
+        blocking(Some(device.clone()), move |cancelled| {
             let store = PgpStore::open(&wallet)?;
             work(&mut Work {
                 device,
                 wallet,
                 store,
                 now: SystemTime::now(),
+                cancelled: cancelled.clone(),
             })
         })
         .await

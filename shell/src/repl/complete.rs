@@ -41,7 +41,7 @@ impl Names {
     /// Reads them; a store that cannot be read has none.
     pub fn read(store: &WalletStore) -> Self {
         let ssh = SshStore::open(store).ok();
-        let ssh = ssh.iter().flat_map(|store| store.keys());
+        let ssh = ssh.iter().flat_map(SshStore::keys);
         let pgp = PgpStore::open(store).ok();
         let pgp = pgp.iter().flat_map(PgpStore::entries);
         Self {

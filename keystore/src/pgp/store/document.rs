@@ -247,7 +247,7 @@ impl Document {
             let primary = cert.primary_key().key();
             issuers
                 .iter()
-                .any(|issuer| issuer.aliases(&primary.key_handle()))
+                .any(|issuer| issuer.aliases(primary.key_handle()))
                 && revocation
                     .verify_primary_key_revocation(primary, primary)
                     .is_ok()

@@ -112,6 +112,34 @@ fn a_message_without_integrity_protection_is_refused() {
 }
 
 #[test]
+fn a_message_cannot_make_the_device_ask_over_and_over() {
+    use crate::simulator::{Script, Shown};
+    use openpgp::parse::Parse;
+    use openpgp::serialize::MarshalInto;
+    let person = Script::new([]);
+    let simulator = Simulator::builder().person(person.clone()).build();
+    let mut wallet = Wallet::on(&simulator, "bcm test");
+    let own = wallet.make(Curve::Ed25519);
+    let message = encrypted(&[own.cert()], b"secret");
+    let packets: Vec<_> = openpgp::PacketPile::from_bytes(&message)
+        .unwrap()
+        .into_children()
+        .collect();
+    let mut wrong = packets[0].to_vec().unwrap();
+    *wrong.last_mut().unwrap() ^= 1;
+    let mut nagging = wrong.repeat(10);
+    nagging.extend(packets[1].to_vec().unwrap());
+    person.take_shown();
+    let error = wallet.decrypt(&nagging).unwrap_err();
+    assert!(matches!(error, PgpError::Malformed(_)), "{error:?}");
+    let asked = person.take_shown();
+    let asked = asked
+        .iter()
+        .filter(|shown| matches!(shown, Shown::Question(_)));
+    assert_eq!(asked.count(), 4);
+}
+
+#[test]
 fn a_recipient_that_cannot_encrypt_is_named() {
     let wallet = Wallet::new();
     let day = Duration::from_secs(86_400);

@@ -87,6 +87,37 @@ fn a_truncated_signature_or_message_is_refused() {
 }
 
 #[test]
+fn text_around_the_signed_part_is_refused() {
+    let mut wallet = Wallet::new();
+    let own = wallet.make(Curve::Ed25519);
+    let clear = wallet.sign(
+        &own,
+        SignMode::Clear,
+        b"pay 1\n-----END PGP SIGNATURE-----\n",
+    );
+    let inline = wallet.sign(&own, SignMode::Inline { armor: true }, b"pay 1\n");
+    for start in ["é pay 2\n", "\u{feff}pay 2\n", "日本\n", "ñ\n"] {
+        let surrounded = [start.as_bytes(), &clear[..]].concat();
+        let error = wallet.verify_message(&surrounded).unwrap_err();
+        assert!(error.is_verification(), "{error:?}");
+    }
+    for message in [clear, inline] {
+        assert!(wallet.verify_message(&message).is_ok());
+        let blanks = [b"\n \n", &message[..], b"\r\n\n"].concat();
+        assert!(wallet.verify_message(&blanks).is_ok());
+        for surrounded in [
+            [b"pay 2\n", &message[..]].concat(),
+            [&message[..], b"pay 2\n"].concat(),
+            [&message[..], b"\n\npay 2, without a line end"].concat(),
+            [&message[..], b"x"].concat(),
+        ] {
+            let error = wallet.verify_message(&surrounded).unwrap_err();
+            assert!(matches!(error, PgpError::Surrounded), "{error:?}");
+        }
+    }
+}
+
+#[test]
 fn an_unknown_signer_is_named_and_a_mark_is_told() {
     let mut wallet = Wallet::new();
     let alice = alice();

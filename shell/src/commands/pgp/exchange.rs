@@ -1,7 +1,7 @@
 //! Certificates in and out of files.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 
 use bcm_keystore::pgp::{Change, export as armored, minimal, read_certs};
@@ -33,21 +33,34 @@ pub fn export(
     write(&text, output)
 }
 
+/// Fails where [`write`] would, before the device is asked for what is to be written.
+pub fn check(output: &Output) -> Result<(), Report> {
+    match &output.output {
+        Some(path) if !output.force && path.symlink_metadata().is_ok() => Err(not_written(
+            path,
+            &io::Error::from(io::ErrorKind::AlreadyExists),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn not_written(path: &Path, error: &io::Error) -> Report {
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Report::text(Kind::Failed, format!("`{path}` is there already"))
+                .with_hint("choose another name, or replace it with `--force`")
+        }
+        _ => Report::text(Kind::Failed, format!("cannot write `{path}`: {error}")),
+    }
+}
+
 /// Writes a text to a file that a person named, or to standard output.
 pub fn write(text: &str, output: &Output) -> Result<(), Report> {
     let Some(path) = &output.output else {
         return ui::out(text.trim_end());
     };
-    let failed = |error: io::Error| {
-        let path = path.display();
-        match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                Report::text(Kind::Failed, format!("`{path}` is there already"))
-                    .with_hint("choose another name, or replace it with `--force`")
-            }
-            _ => Report::text(Kind::Failed, format!("cannot write `{path}`: {error}")),
-        }
-    };
+    let failed = |error: io::Error| not_written(path, &error);
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -121,7 +134,12 @@ fn read(path: &Path) -> Result<Vec<u8>, Report> {
     let name = path.display();
     let failed =
         |error: io::Error| Report::text(Kind::Failed, format!("cannot read `{name}`: {error}"));
-    let source: Box<dyn Read> = match path.as_os_str() == "-" {
+    let is_stdin = path.as_os_str() == "-";
+    if is_stdin && io::stdin().is_terminal() {
+        return Err(Report::usage("standard input is a terminal")
+            .with_hint("name a file, or pipe the certificates in"));
+    }
+    let source: Box<dyn Read> = match is_stdin {
         true => Box::new(io::stdin().lock()),
         false => Box::new(File::open(path).map_err(failed)?),
     };

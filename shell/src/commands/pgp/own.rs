@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bcm_keystore::Curve;
 use bcm_keystore::pgp::{OwnCert, Reason, TREZOR_TIME, UserId};
 
-use super::exchange::write;
+use super::exchange::{check, write};
 use super::times::{Time, Validity, day};
 use super::view::View;
 use super::{Output, Work, print, run};
@@ -53,6 +53,7 @@ fn span(wanted: &Wanted, now: SystemTime) -> Result<(SystemTime, Option<Duration
 
 fn keep(work: &mut Work, own: OwnCert) -> Result<View, Report> {
     let fingerprint = own.fingerprint().to_hex();
+    work.go_on()?;
     let wallet = work.wallet.clone();
     work.store.add_own(&wallet, own)?;
     work.view(&fingerprint)
@@ -68,6 +69,7 @@ fn change(
         let own = work.store.signer(Some(&name))?.clone();
         settle(work, &own);
         let changed = change(work, &own)?;
+        work.go_on()?;
         let wallet = work.wallet.clone();
         work.store.update_own(&wallet, &changed)?;
         work.view(&own.fingerprint().to_hex())
@@ -121,6 +123,7 @@ pub fn revoke(
             "the message is one line without control characters, 200 bytes at most",
         ));
     }
+    check(output)?;
     let armored = run(app, move |work| {
         let own = work.store.signer(Some(&name))?;
         Ok(own.revoke(&work.device, reason, &message, work.now)?)
