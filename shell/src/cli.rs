@@ -123,7 +123,6 @@ pub enum Command {
     /// Keep passwords that only the device opens, in the format of passage
     #[command(
         subcommand,
-        visible_alias = "pass",
         after_help = "Example:\n  bcm password generate web/example.org"
     )]
     Password(password::Command),

@@ -290,6 +290,7 @@ impl From<PasswordError> for Report {
     fn from(error: PasswordError) -> Self {
         let kind = match &error {
             PasswordError::Name(_) => Kind::Usage,
+            PasswordError::NotAccepted { .. } => Kind::Verification,
             PasswordError::Age { error, .. } => of_age(error),
             _ => Kind::Failed,
         };

@@ -209,20 +209,44 @@ fn age_and_rage_decrypt_through_the_session() {
 }
 
 #[test]
-fn age_plugin_trezor_opens_the_same_files() {
+fn age_plugin_trezor_opens_the_same_files_and_what_bcm_encrypted() {
     let env = TestEnv::new();
     let simulator = Simulator::start(&env);
-    let identity = identity(&env);
+    let script = format!(
+        "config set passwords.path={}; password generate a --show --stdout",
+        env.path().join("store").display()
+    );
+    let output = env
+        .bcm(["-c", &script])
+        .device(&simulator.udp())
+        .passphrase(PASSPHRASE)
+        .run();
+    let secret = output.success();
+    let own = env
+        .bcm(["age", "recipient"])
+        .device(&simulator.udp())
+        .passphrase(PASSPHRASE)
+        .run();
+    let own = env.write("own.identity", own.success());
+    let password = env.path().join("store/a.age");
     let file = encrypted(&env, "for both", &[BACKUP]);
-    let mut theirs = Peers::ready().command(&env, "age-plugin-trezor");
-    let path = theirs.get_envs().find(|(name, _)| *name == "PATH");
-    let path = path.unwrap().1.unwrap().to_owned();
-    theirs = decrypt(&env, "/usr/bin/age", &identity, &file);
-    theirs
-        .env("PATH", path)
-        .env("TREZOR_PATH", simulator.udp())
-        .env("TREZOR_PASSPHRASE", PASSPHRASE);
-    assert_eq!(run(&mut theirs), b"for both");
+
+    let theirs = Peers::ready().command(&env, "age-plugin-trezor");
+    let mut variables = theirs.get_envs();
+    let path = variables.find_map(|(name, value)| value.filter(|_| name == "PATH"));
+    let decrypt = |identity: &Path, file: &Path| {
+        run(decrypt(&env, "/usr/bin/age", identity, file)
+            .env("PATH", path.unwrap())
+            .env("TREZOR_PATH", simulator.udp())
+            .env("TREZOR_PASSPHRASE", PASSPHRASE))
+    };
+    assert_eq!(decrypt(&identity(&env), &file), b"for both");
+    assert_eq!(decrypt(&own, &password), secret.as_bytes());
+
+    // and the running session opens it for age, as for `passage show`
+    let _session = Session::start(&env, &simulator);
+    let plain = run(&mut self::decrypt(&env, "/usr/bin/age", &own, &password));
+    assert_eq!(plain, secret.as_bytes());
 }
 
 #[test]

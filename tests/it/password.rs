@@ -164,11 +164,14 @@ fn age_as_passage_runs_it_reads_and_writes_the_store() {
     )
     .unwrap();
     let set = format!("config set passwords.path={}; ", store.display());
-    let output = bcm(
-        &env,
-        &format!("{set}password generate shared/site --show --stdout"),
-    )
-    .run();
+    // a list that any program could write is asked about first
+    let refused = bcm(&env, &format!("{set}password generate shared/site")).run();
+    assert!(refused.failure(4).contains(&recipient), "{refused}");
+    assert!(!store.join("shared/site.age").exists());
+    let accept = "password recipients accept --in shared";
+    bcm(&env, accept).run().failure(2);
+    let script = format!("{accept} --yes; password generate shared/site --show --stdout");
+    let output = bcm(&env, &script).run();
     let secret = output.success().to_owned();
     assert!(!output.stderr.contains("sees the names"), "{output}");
     // passage show: age -d -i IDENTITIES FILE
@@ -195,6 +198,33 @@ fn age_as_passage_runs_it_reads_and_writes_the_store() {
     );
     let output = bcm(&env, "password show own/second --stdout").run();
     assert_eq!(output.success(), "from passage\n");
+}
+
+#[test]
+fn a_recipient_that_another_program_wrote_gets_nothing() {
+    let env = TestEnv::new();
+    let (_, recipient) = friend(&env);
+    bcm(&env, "password generate a").run().success();
+    let list = own_store(&env).join(".age-recipients");
+    let written = fs::read_to_string(&list).unwrap() + &recipient + "\n";
+    fs::write(&list, written).unwrap();
+    let before = fs::read(own_store(&env).join("a.age")).unwrap();
+    for script in [
+        "password generate b",
+        "password generate a --force",
+        "password rotate a",
+    ] {
+        let refused = bcm(&env, script).run();
+        let text = refused.failure(4);
+        assert!(
+            text.contains("was not accepted as a recipient"),
+            "{refused}"
+        );
+        assert!(text.contains("password recipients accept"), "{refused}");
+    }
+    assert_eq!(fs::read(own_store(&env).join("a.age")).unwrap(), before);
+    assert!(!own_store(&env).join("b.age").exists());
+    assert!(!own_store(&env).join("a.old.age").exists());
 }
 
 #[test]

@@ -325,6 +325,62 @@ pub const THREATS: &[Threat] = &[
             "shell/src/files/tests.rs::without_force_nothing_is_overwritten_however_it_got_there",
         ],
     },
+    Threat {
+        id: "T-27",
+        title: "A program uses the session socket behind the person's back, or breaks the session",
+        asset: Asset::Consent,
+        adversary: Adversary::Neighbour,
+        mitigation: "The socket is for the same user only; a request is parsed within bounds, told \
+                     on the terminal with the program's name, confirmed on the device, refused \
+                     while locked and cancelled when the program goes away",
+        tests: &[
+            "tests/it/age.rs::hostile_clients_leave_the_session_serving",
+            "tests/it/age.rs::a_locked_session_and_a_declined_request_are_told_apart",
+            "tests/it/age.rs::locking_ends_what_a_client_waits_for",
+            "shell/src/session/socket/tests.rs::hostile_bytes_are_cut_off_without_an_answer",
+        ],
+    },
+    Threat {
+        id: "T-28",
+        title: "A program adds a reader to the passwords that will be stored",
+        asset: Asset::State,
+        adversary: Adversary::Neighbour,
+        mitigation: "A recipient in a list on disk counts only when the person accepted it, which \
+                     the sealed state remembers; links in the store are not followed",
+        tests: &[
+            "tests/it/password.rs::a_recipient_that_another_program_wrote_gets_nothing",
+            "tests/it/password.rs::names_that_leave_the_store_are_refused",
+        ],
+    },
+    Threat {
+        id: "T-29",
+        title: "A password ends up in a file, a pipe or a clipboard for longer than meant",
+        asset: Asset::State,
+        adversary: Adversary::Mishap,
+        mitigation: "It is printed to a terminal only, unless `--stdout` is given; the clipboard is \
+                     cleared after 45 s and when bcm ends; an export wants a typed phrase",
+        tests: &[
+            "tests/it/password.rs::secrets_go_to_no_pipe_unless_wanted_and_nothing_is_replaced_unless_wanted",
+            "tests/it/password.rs::the_clipboard_is_cleared_unless_something_else_was_copied",
+            "tests/it/password.rs::at_the_prompt_copying_does_not_wait_and_leaving_clears",
+            "tests/it/password.rs::exporting_wants_the_phrase",
+        ],
+    },
+    Threat {
+        id: "T-30",
+        title: "An age file is forged or cut so that another key is used or less is decrypted",
+        asset: Asset::State,
+        adversary: Adversary::Network,
+        mitigation: "Every stanza is parsed before the device is asked, an all-zero shared secret \
+                     is refused, the device's key is compared with the one derived before, and a \
+                     file that ends early or was changed fails",
+        tests: &[
+            "keystore/src/age/identity/tests.rs::a_point_of_low_order_is_refused",
+            "keystore/src/age/identity/tests.rs::a_malformed_stanza_is_refused_before_the_device_is_asked",
+            "keystore/src/age/stream/tests.rs::a_file_that_ends_early_is_refused_wherever_it_ends",
+            "tests/it/password.rs::what_is_declined_or_damaged_or_of_another_wallet_yields_nothing",
+        ],
+    },
 ];
 
 #[cfg(test)]

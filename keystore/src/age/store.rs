@@ -22,6 +22,9 @@ pub struct AgeStore<'a> {
 struct Document {
     #[serde(default)]
     keys: Vec<DeviceKey>,
+    /// Recipients of others that the person accepted for what bcm encrypts by itself.
+    #[serde(default)]
+    accepted: Vec<String>,
 }
 
 impl<'a> AgeStore<'a> {
@@ -43,6 +46,42 @@ impl<'a> AgeStore<'a> {
     /// Finds a key.
     pub fn get(&self, name: &AgeName) -> Option<&DeviceKey> {
         self.document.keys.iter().find(|key| key.name() == name)
+    }
+
+    /// Returns the recipients of others that the person accepted.
+    pub fn accepted(&self) -> &[String] {
+        &self.document.accepted
+    }
+
+    /// Accepts recipients of others: lists of them lie on disk where any program can write.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub fn accept(
+        &mut self,
+        recipients: impl IntoIterator<Item = String>,
+    ) -> Result<(), AgeStoreError> {
+        self.change(|document| {
+            for recipient in recipients {
+                if !document.accepted.contains(&recipient) {
+                    document.accepted.push(recipient);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Accepts a recipient no longer.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub fn forget(&mut self, recipient: &str) -> Result<(), AgeStoreError> {
+        self.change(|document| {
+            document.accepted.retain(|accepted| accepted != recipient);
+            Ok(())
+        })
     }
 
     /// Adds a key; one that is there already is left as it is.

@@ -51,6 +51,14 @@ pub enum PasswordError {
         #[source]
         error: AgeError,
     },
+    /// Somebody wrote it there who need not be the person.
+    #[error("`{recipient}` in `{}` was not accepted as a recipient", path.display())]
+    NotAccepted {
+        /// The recipient.
+        recipient: String,
+        /// The list.
+        path: PathBuf,
+    },
     /// It is on the list.
     #[error("`{0}` is a recipient already")]
     RecipientThere(String),
@@ -98,6 +106,11 @@ impl Hint for PasswordError {
             Self::Symlink(_) => "replace it by what it points to".into(),
             Self::Empty | Self::TooLong | Self::Input(_) => return None,
             Self::Recipient { path, .. } => format!("correct it: `$EDITOR {}`", path.display()),
+            Self::NotAccepted { .. } => {
+                "whoever wrote it there would read the password; if it was you, run `password \
+                 recipients accept`"
+                    .into()
+            }
             Self::RecipientThere(_) | Self::RecipientNotThere(_) => {
                 "`password recipients list` shows them".into()
             }

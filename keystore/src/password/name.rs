@@ -24,6 +24,11 @@ impl PasswordName {
         &self.0
     }
 
+    /// Returns the folder that it is in, `None` for the root.
+    pub fn folder(&self) -> Option<Self> {
+        Some(Self(self.folders().next()?.to_owned()))
+    }
+
     /// Returns the folders that it is in, the innermost first, without the root.
     pub(super) fn folders(&self) -> impl Iterator<Item = &str> {
         let mut rest = self.0.as_str();

@@ -32,27 +32,32 @@ impl PasswordStore {
     }
 
     /// Returns whom to encrypt `name` to: the device first, so that it opens the file with one
-    /// confirmation, then everybody else on the list.
+    /// confirmation, then everybody else on the list, each of whom must be among the `accepted`: any
+    /// program can write to the list.
     ///
     /// # Errors
     ///
-    /// [`PasswordError::Recipient`] names the line that is no recipient; else as
+    /// [`PasswordError::NotAccepted`], [`PasswordError::Recipient`] names the line that is no recipient; else as
     /// [`PasswordStore::recipients`].
     pub fn recipients_for(
         &self,
         name: &PasswordName,
         device: &DeviceKey,
+        accepted: &[String],
     ) -> Result<Vec<Box<dyn Recipient + Send>>, PasswordError> {
         let mut recipients: Vec<Box<dyn Recipient + Send>> = vec![Box::new(device.recipient())];
-        let folder = name
-            .folders()
-            .next()
-            .map(|folder| folder.parse().expect("a part of a name is a name"));
+        let folder = name.folder();
         let Some((path, text)) = self.nearest_list(folder.as_ref())? else {
             return Ok(recipients);
         };
         let own = device.to_string();
         for (line, recipient) in lines(&text).filter(|(_, recipient)| *recipient != own) {
+            if !accepted.iter().any(|accepted| accepted == recipient) {
+                return Err(PasswordError::NotAccepted {
+                    recipient: shown(recipient),
+                    path,
+                });
+            }
             let recipient =
                 parse_recipient(recipient).map_err(|error| PasswordError::Recipient {
                     path: path.clone(),
@@ -128,9 +133,7 @@ impl PasswordStore {
         let text = self.nearest_list(folder)?.map(|(_, text)| text);
         let text = text.unwrap_or_default();
         if !lines(&text).any(|(_, line)| line == recipient) {
-            return Err(PasswordError::RecipientNotThere(
-                recipient.chars().take(80).collect(),
-            ));
+            return Err(PasswordError::RecipientNotThere(shown(recipient)));
         }
         let kept = text.lines().filter(|line| line.trim() != recipient);
         let text: String = kept.flat_map(|line| [line, "\n"]).collect();
@@ -148,10 +151,7 @@ impl PasswordStore {
     ) -> Result<Vec<PasswordName>, PasswordError> {
         let mut outdated = Vec::new();
         for name in self.list(folder)? {
-            let within = name
-                .folders()
-                .next()
-                .map(|folder| folder.parse().expect("a part of a name is a name"));
+            let within = name.folder();
             let Some((list, _)) = self.nearest_list(within.as_ref())? else {
                 continue;
             };
@@ -208,6 +208,11 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .map(|(index, line)| (index + 1, line))
+}
+
+/// Cuts what a line of somebody else holds, for an error.
+fn shown(recipient: &str) -> String {
+    recipient.chars().take(80).collect()
 }
 
 fn modified(path: &std::path::Path) -> Result<SystemTime, PasswordError> {

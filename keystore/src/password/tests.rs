@@ -168,7 +168,10 @@ fn recipients_are_those_of_the_nearest_list_with_the_device_first() {
         1
     );
     let count = |place: &str| {
-        let recipients = store.store.recipients_for(&name(place), &device);
+        let recipients =
+            store
+                .store
+                .recipients_for(&name(place), &device, std::slice::from_ref(&other));
         recipients.unwrap().len()
     };
     assert_eq!(count("work/x"), 2);
@@ -200,8 +203,14 @@ fn a_list_without_the_device_or_with_nonsense_is_noticed() {
     let list = store.store.root().join(".age-recipients");
     let other = store.key.to_public();
     fs::write(&list, format!("# friends\n\n{other}\n")).unwrap();
-    let recipients = || store.store.recipients_for(&name("x"), &device);
+    let accepted = [other.to_string(), "nonsense".to_owned()];
+    let recipients = || store.store.recipients_for(&name("x"), &device, &accepted);
     assert_eq!(recipients().unwrap().len(), 2);
+    let stranger = store.store.recipients_for(&name("x"), &device, &[]);
+    assert!(matches!(
+        stranger.map(|_| ()).unwrap_err(),
+        PasswordError::NotAccepted { .. }
+    ));
     fs::write(&list, format!("{other}\nnonsense\n")).unwrap();
     assert!(matches!(
         recipients().map(|_| ()).unwrap_err(),

@@ -148,6 +148,10 @@ fn every_command_is_listed_with_what_it_is_for() {
         commands.split("\n\n").next().unwrap(),
         "  info       Show the device, the wallet's stores, chain, versions and paths
   ssh        Make, list and use SSH keys that stay on the device
+  file       Sign, verify, encrypt and decrypt files
+  age        Print the recipients of files that only the device opens
+  password   Keep passwords that only the device opens, in the format of passage
+  serve      Let other programs use the wallet: age, git, ssh
   pgp        Make, list, exchange and trust OpenPGP certificates
   device     Look at the device and set it up
   config     Read and change the configuration

@@ -416,6 +416,8 @@ fn rotate(
             let there = Report::from(PasswordError::Exists(old.to_string()));
             return Err(there.with_note("it may be the one that is still in use"));
         }
+        // before the device is asked and anything is changed
+        access.recipients(name)?;
         let entry = access.read(name).await?.with_secret(&made.generate());
         // the old one is safe before the new one takes its place
         access.store().keep_as(name, &old, force)?;

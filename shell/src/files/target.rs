@@ -251,7 +251,7 @@ fn folder_of(path: &Path) -> PathBuf {
 fn unnamed(path: &Path, access: Access, overwrite: Overwrite) -> io::Result<Unnamed> {
     let place = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
-    let folder = rustix::fs::openat(CWD, &folder_of(path), flags, Mode::empty())?;
+    let folder = rustix::fs::openat(CWD, folder_of(path), flags, Mode::empty())?;
     let place = PathBuf::from(place);
     if place.as_os_str().len() > 255 {
         return Err(Errno::NAMETOOLONG.into());

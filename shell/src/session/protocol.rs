@@ -194,7 +194,18 @@ impl std::io::Write for Counter {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn garbage_does_not_panic(bytes in any::<Vec<u8>>(), text in "[{}\\[\\]\":,a-z0-9-]*") {
+            let _ = decode::<Request>(&bytes);
+            let _ = decode::<Request>(text.as_bytes());
+            let _ = decode::<Answer>(&bytes);
+        }
+    }
 
     #[test]
     fn messages_come_back() {

@@ -1,8 +1,10 @@
 //! The store of the open wallet, and the device that opens what is in it.
 
-use bcm_keystore::Device;
-use bcm_keystore::age::{AgeName, AgeStore, DeviceIdentity, DeviceKey, derive};
+use std::sync::Arc;
+
+use bcm_keystore::age::{AgeName, AgeStore, DeviceIdentity, DeviceKey, Recipient, derive};
 use bcm_keystore::password::{Entry, PasswordError, PasswordName, PasswordStore};
+use bcm_keystore::{Device, WalletStore};
 
 use crate::app::App;
 use crate::config::Config;
@@ -24,6 +26,7 @@ pub struct Access {
     among_wallets: bool,
     device: Device,
     key: DeviceKey,
+    wallet: Arc<WalletStore>,
 }
 
 impl Access {
@@ -57,6 +60,7 @@ impl Access {
             among_wallets: config.passwords().is_none(),
             device,
             key,
+            wallet: open.session.store().clone(),
         })
     }
 
@@ -68,6 +72,22 @@ impl Access {
     /// Returns the device's recipient.
     pub fn key(&self) -> &DeviceKey {
         &self.key
+    }
+
+    /// Returns the age store of the wallet, which knows whom else the person accepted.
+    pub fn keys(&self) -> Result<AgeStore<'_>, Report> {
+        Ok(AgeStore::open(&self.wallet)?)
+    }
+
+    /// Returns whom `name` is encrypted to; refuses whom the person did not accept.
+    pub fn recipients(
+        &self,
+        name: &PasswordName,
+    ) -> Result<Vec<Box<dyn Recipient + Send>>, Report> {
+        let keys = self.keys()?;
+        Ok(self
+            .store
+            .recipients_for(name, &self.key, keys.accepted())?)
     }
 
     /// Decrypts a password: one confirmation on the device.
@@ -97,7 +117,7 @@ impl Access {
                 ui::paint_stderr(Style::Attention, "note:")
             ));
         }
-        let recipients = self.store.recipients_for(name, &self.key)?;
+        let recipients = self.recipients(name)?;
         Ok(self.store.write(name, entry, recipients, replace)?)
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use super::access::Access;
 use crate::app::App;
 use crate::report::Report;
-use crate::ui;
+use crate::ui::{self, Asking, Question};
 
 /// What to do with the lists of recipients.
 #[derive(Debug, Subcommand)]
@@ -48,6 +48,19 @@ Whoever was a recipient may have kept the secrets: `password rotate` them.")]
         #[arg(long)]
         later: bool,
     },
+    /// Accept recipients that something else than bcm wrote into the lists
+    #[command(after_help = "\
+Example:
+  bcm password recipients accept
+
+bcm encrypts to nobody on a list that any program could write, before you accept them.")]
+    Accept {
+        #[command(flatten)]
+        place: Place,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Encrypt anew what was encrypted before its list was changed
     #[command(after_help = "Example:\n  bcm password recipients apply")]
     Apply {
@@ -77,7 +90,8 @@ impl Command {
                 let folder = folder.as_ref();
                 Access::with(app, async |access| {
                     let store = access.store();
-                    Ok(store.add_recipient(folder, &recipient, access.key())?)
+                    store.add_recipient(folder, &recipient, access.key())?;
+                    Ok(access.keys()?.accept([recipient.trim().to_owned()])?)
                 })?;
                 ui::say("added it to the recipients");
                 changed(app, folder, later)
@@ -92,11 +106,13 @@ impl Command {
                     if recipient.trim() == access.key().to_string() {
                         return Err(Report::usage("the device is always a recipient"));
                     }
-                    Ok(access.store().remove_recipient(folder, &recipient)?)
+                    access.store().remove_recipient(folder, &recipient)?;
+                    Ok(access.keys()?.forget(recipient.trim())?)
                 })?;
                 ui::say("removed it from the recipients; the secrets that it could read, it knows");
                 changed(app, folder, later)
             }
+            Self::Accept { place, yes } => accept(app, place.folder.as_ref(), yes),
             Self::Apply { place } => apply(app, place.folder.as_ref()),
         }
     }
@@ -113,6 +129,42 @@ fn list(app: &mut App, folder: Option<&PasswordName>, json: bool) -> Result<(), 
         return ui::json(&recipients);
     }
     ui::out(&ui::printable_lines(&recipients.join("\n")))
+}
+
+fn accept(app: &mut App, folder: Option<&PasswordName>, yes: bool) -> Result<(), Report> {
+    let new = Access::with(app, async |access| {
+        let (keys, own) = (access.keys()?, access.key().to_string());
+        let mut listed = access.store().recipients(folder)?;
+        listed.retain(|recipient| *recipient != own && !keys.accepted().contains(recipient));
+        Ok(listed)
+    })?;
+    let mut accepted = Vec::new();
+    for recipient in new {
+        let question = Question {
+            text: &ui::printable(&recipient),
+            question: "Let whoever has this key read the passwords?",
+        };
+        let answer = if yes {
+            Asking::Yes
+        } else {
+            question.ask(&|| false)
+        };
+        match answer {
+            Asking::Yes => accepted.push(recipient),
+            Asking::No => {}
+            Asking::Nobody => {
+                return Err(Report::usage("there is no terminal to ask on")
+                    .with_hint("compare them in `password recipients list`, then use `--yes`"));
+            }
+        }
+    }
+    let number = accepted.len();
+    Access::with(app, async |access| Ok(access.keys()?.accept(accepted)?))?;
+    ui::say(&match number {
+        1 => "accepted 1 recipient".to_owned(),
+        _ => format!("accepted {number} recipients"),
+    });
+    Ok(())
 }
 
 fn changed(app: &mut App, folder: Option<&PasswordName>, later: bool) -> Result<(), Report> {

@@ -169,6 +169,9 @@ pub fn run(app: &mut App, command: &[String]) -> Result<u8, Report> {
         keeper.want_agent();
         return Ok(0);
     }
+    if let Err(report) = app.offer_socket() {
+        report.print();
+    }
     app.runtime()
         .block_on(keeper.serve_until_signal())
         .map(|()| 0)
