@@ -22,8 +22,8 @@ pub use progress::suspended;
 pub use source::{Reader, Source};
 pub use target::{Access, Overwrite, Target};
 
-/// Size of one piece on its way between a file and the cryptography.
-const PIECE: usize = 1 << 20;
+/// Size of one piece on its way between a file and the cryptography: the cache holds all in flight.
+const PIECE: usize = 1 << 18;
 
 /// Pieces that may wait on either side.
 const WAITING: usize = 4;

@@ -16,8 +16,8 @@ pub enum Asset {
     Deniability,
     /// The state that bcm keeps on disk.
     State,
+    /// Files and messages: what they say, who wrote them, who can read them.
+    Content,
     /// The terminal, by which the person judges everything else.
     Terminal,
-    /// Files and messages: what they say, who wrote them, who can read them.
-    Files,
 }

@@ -232,8 +232,60 @@ pub const THREATS: &[Threat] = &[
     },
     Threat {
         id: "T-20",
+        title: "An OpenPGP signature or message that was changed or cut off is taken for the real one",
+        asset: Asset::Content,
+        adversary: Adversary::Network,
+        mitigation: "One good signature at least and none that is wrong, judged by what is known of \
+                     the certificate now; messages without integrity protection, weak hashes, \
+                     expired and revoked certificates are refused with exit code 4",
+        tests: &[
+            "keystore/src/pgp/tests/signatures.rs::a_flipped_bit_anywhere_is_refused",
+            "keystore/src/pgp/tests/signatures.rs::a_truncated_signature_or_message_is_refused",
+            "keystore/src/pgp/tests/signatures.rs::text_around_the_signed_part_is_refused",
+            "keystore/src/pgp/tests/messages.rs::a_flipped_bit_and_a_cut_off_end_are_refused",
+            "keystore/src/pgp/tests/messages.rs::a_message_without_integrity_protection_is_refused",
+            "keystore/src/pgp/tests/signatures.rs::an_expired_cert_is_refused_even_for_what_it_signed_before",
+        ],
+    },
+    Threat {
+        id: "T-21",
+        title: "A stranger's OpenPGP certificate is taken for a friend's",
+        asset: Asset::Content,
+        adversary: Adversary::Network,
+        mitigation: "An import marks nothing; a mark needs the whole fingerprint and remembers the \
+                     name that was compared, which no later user ID of the key replaces; a name that \
+                     fits two certificates finds neither",
+        tests: &[
+            "tests/it/pgp.rs::only_the_whole_fingerprint_makes_a_certificate_trusted",
+            "keystore/src/pgp/store/tests.rs::a_cert_that_claims_to_be_another_by_mail_is_not_taken_for_it",
+            "keystore/src/pgp/store/tests.rs::packets_of_another_key_do_not_get_into_a_cert",
+            "keystore/src/pgp/store/tests.rs::a_revocation_by_another_key_revokes_nothing",
+        ],
+    },
+    Threat {
+        id: "T-22",
+        title: "A message makes the device ask until the person confirms without reading",
+        asset: Asset::Consent,
+        adversary: Adversary::Network,
+        mitigation: "One message asks four times at most, only for keys of this wallet and only \
+                     with a point on their curve; a message inside a message is refused",
+        tests: &[
+            "keystore/src/pgp/tests/messages.rs::a_message_cannot_make_the_device_ask_over_and_over",
+        ],
+    },
+    Threat {
+        id: "T-23",
+        title: "Another wallet, or something in the device's place, signs for a certificate",
+        asset: Asset::Keys,
+        adversary: Adversary::FalseDevice,
+        mitigation: "The public key that comes back is compared with the certificate, and each \
+                     signature is verified before it is handed out",
+        tests: &["keystore/src/pgp/tests.rs::another_wallets_device_signs_nothing"],
+    },
+    Threat {
+        id: "T-24",
         title: "A file was changed, or signed by somebody else, and is taken for genuine",
-        asset: Asset::Files,
+        asset: Asset::Content,
         adversary: Adversary::Network,
         mitigation: "Every failure to verify is exit 4; who signed is told with whether the person \
                      vouched for that key; a decrypted file gets its name only after all of it was \
@@ -249,9 +301,9 @@ pub const THREATS: &[Threat] = &[
         ],
     },
     Threat {
-        id: "T-21",
+        id: "T-25",
         title: "Writing a file destroys another one, or leaves half of one",
-        asset: Asset::Files,
+        asset: Asset::Content,
         adversary: Adversary::Mishap,
         mitigation: "Output has no name until it is whole and on the disk, so that not even `kill -9` \
                      leaves a part; nothing is replaced without `--force`, and the input never",
@@ -262,9 +314,9 @@ pub const THREATS: &[Threat] = &[
         ],
     },
     Threat {
-        id: "T-22",
+        id: "T-26",
         title: "Another user puts a link where plaintext is to be written",
-        asset: Asset::Files,
+        asset: Asset::Content,
         adversary: Adversary::OtherUser,
         mitigation: "A link is refused, or with `--force` replaced itself, and never followed; \
                      plaintext is 0600; a name that appears meanwhile is not overwritten",
@@ -272,58 +324,6 @@ pub const THREATS: &[Threat] = &[
             "tests/it/files.rs::nothing_is_overwritten_without_force_and_no_link_is_followed",
             "shell/src/files/tests.rs::without_force_nothing_is_overwritten_however_it_got_there",
         ],
-    },
-    Threat {
-        id: "T-23",
-        title: "An OpenPGP signature or message that was changed or cut off is taken for the real one",
-        asset: Asset::Files,
-        adversary: Adversary::Network,
-        mitigation: "One good signature at least and none that is wrong, judged by what is known of \
-                     the certificate now; messages without integrity protection, weak hashes, \
-                     expired and revoked certificates are refused with exit code 4",
-        tests: &[
-            "keystore/src/pgp/tests/signatures.rs::a_flipped_bit_anywhere_is_refused",
-            "keystore/src/pgp/tests/signatures.rs::a_truncated_signature_or_message_is_refused",
-            "keystore/src/pgp/tests/signatures.rs::text_around_the_signed_part_is_refused",
-            "keystore/src/pgp/tests/messages.rs::a_flipped_bit_and_a_cut_off_end_are_refused",
-            "keystore/src/pgp/tests/messages.rs::a_message_without_integrity_protection_is_refused",
-            "keystore/src/pgp/tests/signatures.rs::an_expired_cert_is_refused_even_for_what_it_signed_before",
-        ],
-    },
-    Threat {
-        id: "T-24",
-        title: "A stranger's OpenPGP certificate is taken for a friend's",
-        asset: Asset::Files,
-        adversary: Adversary::Network,
-        mitigation: "An import marks nothing; a mark needs the whole fingerprint and remembers the \
-                     name that was compared, which no later user ID of the key replaces; a name that \
-                     fits two certificates finds neither",
-        tests: &[
-            "tests/it/pgp.rs::only_the_whole_fingerprint_makes_a_certificate_trusted",
-            "keystore/src/pgp/store/tests.rs::a_cert_that_claims_to_be_another_by_mail_is_not_taken_for_it",
-            "keystore/src/pgp/store/tests.rs::packets_of_another_key_do_not_get_into_a_cert",
-            "keystore/src/pgp/store/tests.rs::a_revocation_by_another_key_revokes_nothing",
-        ],
-    },
-    Threat {
-        id: "T-25",
-        title: "A message makes the device ask until the person confirms without reading",
-        asset: Asset::Consent,
-        adversary: Adversary::Network,
-        mitigation: "One message asks four times at most, only for keys of this wallet and only \
-                     with a point on their curve; a message inside a message is refused",
-        tests: &[
-            "keystore/src/pgp/tests/messages.rs::a_message_cannot_make_the_device_ask_over_and_over",
-        ],
-    },
-    Threat {
-        id: "T-26",
-        title: "Another wallet, or something in the device's place, signs for a certificate",
-        asset: Asset::Keys,
-        adversary: Adversary::FalseDevice,
-        mitigation: "The public key that comes back is compared with the certificate, and each \
-                     signature is verified before it is handed out",
-        tests: &["keystore/src/pgp/tests.rs::another_wallets_device_signs_nothing"],
     },
     Threat {
         id: "T-27",

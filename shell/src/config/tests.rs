@@ -213,3 +213,14 @@ fn a_link_stays_and_the_file_behind_it_is_written() {
         "chain = \"signet\"\n"
     );
 }
+
+#[test]
+fn the_folder_of_passwords_is_the_same_wherever_bcm_is_started() {
+    let (text, _) = refusal(b"[passwords]\npath = \"store\"\n");
+    assert!(text.contains("passwords.path"), "{text}");
+    let config = load(b"[passwords]\npath = \"/srv/store\"\n").unwrap();
+    assert_eq!(config.passwords().unwrap(), Path::new("/srv/store"));
+    let config = load(b"[passwords]\npath = \"~/store\"\n").unwrap();
+    assert!(config.passwords().unwrap().ends_with("store"));
+    assert_eq!(load(b"").unwrap().passwords(), None);
+}

@@ -151,6 +151,7 @@ impl Target {
             name: self.name.clone(),
             output: self.output,
             unsynced: 0,
+            syncer: None,
         };
         let told = Arc::clone(&failure);
         let thread = std::thread::Builder::new()
@@ -250,7 +251,7 @@ fn folder_of(path: &Path) -> PathBuf {
 fn unnamed(path: &Path, access: Access, overwrite: Overwrite) -> io::Result<Unnamed> {
     let place = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
-    let folder = rustix::fs::openat(CWD, &folder_of(path), flags, Mode::empty())?;
+    let folder = rustix::fs::openat(CWD, folder_of(path), flags, Mode::empty())?;
     let place = PathBuf::from(place);
     if place.as_os_str().len() > 255 {
         return Err(Errno::NAMETOOLONG.into());
@@ -373,6 +374,32 @@ struct Behind {
     name: String,
     output: Output,
     unsynced: usize,
+    syncer: Option<Syncer>,
+}
+
+/// A thread that brings to the disk what is written while more is written.
+struct Syncer {
+    wake: SyncSender<()>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Syncer {
+    fn start(file: File) -> Self {
+        let (wake, woken) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("syncer".into())
+            .spawn(move || woken.iter().try_for_each(|()| file.sync_data()))
+            .expect("a thread for the disk");
+        Self { wake, thread }
+    }
+
+    /// Waits for it. The system tells of a failed write once: it must not get lost here.
+    fn end(self) -> io::Result<()> {
+        drop(self.wake);
+        self.thread
+            .join()
+            .expect("the syncer has nothing that panics")
+    }
 }
 
 impl Behind {
@@ -392,6 +419,10 @@ impl Behind {
             // the writer may need it no more
             let _ = used.send(piece);
         }
+        if let Some(Err(error)) = self.syncer.take().map(Syncer::end) {
+            *lock(failure) = Some(FileError::write(&self.name, error));
+            return None;
+        }
         Some(self.output)
     }
 
@@ -407,7 +438,13 @@ impl Behind {
                 self.unsynced += piece.len();
                 if self.unsynced >= SYNC_EVERY {
                     self.unsynced = 0;
-                    unnamed.file.sync_data().map_err(failed)?;
+                    if self.syncer.is_none() {
+                        let file = unnamed.file.try_clone().map_err(failed)?;
+                        self.syncer = Some(Syncer::start(file));
+                    }
+                    let syncer = self.syncer.as_ref().expect("it was started above");
+                    // one that is still busy takes this with the next
+                    let _ = syncer.wake.try_send(());
                 }
                 Ok(())
             }

@@ -130,7 +130,7 @@ fn a_device_is_written_to_and_not_replaced() {
 fn a_file_that_is_cut_while_it_is_read_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input");
-    fs::write(&input, vec![7; 64 * PIECE]).unwrap();
+    fs::write(&input, vec![7; 256 * PIECE]).unwrap();
     let source = Source::open(&input).unwrap();
     let output = folder.path().join("output");
     let target = create(&output, Overwrite::Never, &[&source]).unwrap();
