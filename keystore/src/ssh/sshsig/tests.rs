@@ -18,6 +18,21 @@ fn verify(armor: &[u8], content: &[u8]) -> Result<GoodSshSig, SshSigError> {
     verify_file(armor, &Namespace::default(), &mut &*content)
 }
 
+/// Puts bytes into armor as they are.
+fn wrapped(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+    let lines: Vec<_> = text
+        .as_bytes()
+        .chunks(70)
+        .map(String::from_utf8_lossy)
+        .collect();
+    format!(
+        "-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n",
+        lines.join("\n")
+    )
+}
+
 #[test]
 fn a_good_signature_names_its_key() {
     let key = PrivateKey::from(Ed25519Keypair::from_seed(&[7; 32]));
@@ -49,15 +64,11 @@ fn a_flipped_bit_anywhere_is_refused() {
     signature.encode(&mut bytes).unwrap();
     for bit in 0..bytes.len() * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);
-        let mut reader = &bytes[..];
-        let changed = <SshSig as ssh_agent_lib::ssh_encoding::Decode>::decode(&mut reader);
-        let armored = changed.and_then(|signature| signature.to_pem(LineEnding::LF));
-        // some are refused when they are read, the rest when they are verified
-        if let Ok(armored) = armored {
-            assert!(verify(armored.as_bytes(), CONTENT).is_err(), "bit {bit}");
-        }
+        let armored = wrapped(&bytes);
+        assert!(verify(armored.as_bytes(), CONTENT).is_err(), "bit {bit}");
         bytes[bit / 8] ^= 1 << (bit % 8);
     }
+    assert!(verify(wrapped(&bytes).as_bytes(), CONTENT).is_ok());
     let armor = armor("file");
     for bit in 0..CONTENT.len() * 8 {
         let mut content = CONTENT.to_vec();
