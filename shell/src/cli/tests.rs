@@ -151,7 +151,7 @@ fn every_command_is_listed_with_what_it_is_for() {
   pgp        Make, list, exchange and trust OpenPGP certificates
   file       Sign, verify, encrypt and decrypt files
   age        Print the recipients of files that only the device opens
-  password   Keep passwords that only the device opens, in the format of passage [alias: pass]
+  password   Keep passwords that only the device opens, in the format of passage
   git        Run git with signatures that are made on the device
   serve      Let other programs use the wallet: age, git, ssh
   device     Look at the device and set it up
