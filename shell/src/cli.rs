@@ -6,7 +6,7 @@ use bcm_keystore::device::DeviceSelector;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{config, device, simulator, ssh, stack};
+use crate::commands::{config, device, psbt, simulator, ssh, stack};
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
 
@@ -111,6 +111,9 @@ pub enum Command {
     /// Make, list and use SSH keys that stay on the device
     #[command(subcommand, after_help = "Example:\n  bcm ssh newkey alice@node-1")]
     Ssh(ssh::Command),
+    /// Read, sign and complete partially signed transactions
+    #[command(subcommand, after_help = "Example:\n  bcm psbt show payment.psbt")]
+    Psbt(psbt::Command),
     /// Look at the device and set it up
     #[command(subcommand, after_help = "Example:\n  bcm device info")]
     Device(device::Command),

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod device;
 pub mod info;
+pub mod psbt;
 pub mod simulator;
 pub mod ssh;
 pub mod stack;

@@ -12,6 +12,7 @@ use bcm_keystore::interaction::NoAnswer;
 use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
+use bcm_keystore::wallet::{PsbtError, SignError};
 
 use crate::config::ConfigError;
 use crate::ui::{self, Style};
@@ -205,6 +206,28 @@ impl From<SshError> for Report {
             SshError::KeyChanged { .. } | SshError::BadSignature(_) => Kind::Verification,
             SshError::Curve(_) => Kind::Usage,
             _ => Kind::Device,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<SignError> for Report {
+    fn from(error: SignError) -> Self {
+        let kind = match &error {
+            SignError::Device(error) => of_device(error),
+            error if error.is_verification() => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<PsbtError> for Report {
+    fn from(error: PsbtError) -> Self {
+        let kind = if error.is_verification() {
+            Kind::Verification
+        } else {
+            Kind::Failed
         };
         Self::new(kind, error)
     }
