@@ -97,7 +97,7 @@ fn check_chain(path: &DerivationPath, chain: Chain) -> Result<(), SignError> {
     }
     Err(SignError::OtherChain {
         chain,
-        path: path.clone(),
+        path: path.clone().into(),
     })
 }
 
@@ -249,7 +249,7 @@ impl Keys<'_> {
             .is_key_of(&own.source, &own.key, own.template.kind)
             .unwrap_or(true)
         {
-            return Err(ClaimError::NotOurKey(own.source.1));
+            return Err(ClaimError::NotOurKey(own.source.1.into()));
         }
         let keys = own.template.multisig.iter().flat_map(|(_, keys)| keys);
         for (key, source) in keys.zip(&own.cosigners) {

@@ -1,11 +1,12 @@
 //! Why a PSBT was not signed.
 
-use bitcoin::bip32::{DerivationPath, Fingerprint};
+use bitcoin::bip32::Fingerprint;
 use bitcoin::{Amount, Txid};
 
 use crate::chain::Chain;
 use crate::device::DeviceError;
 use crate::hint::Hint;
+use crate::path::DerivationPath;
 
 /// What is wrong with the claim that a script belongs to this wallet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
