@@ -324,6 +324,9 @@ fn a_payment_that_is_presented_as_change_names_the_path_and_stops() {
     let output = sign(&env, &simulator, &file).run();
     output.failure(4);
     let error = output.error().unwrap();
-    assert!(error.contains("output 1 is presented as this wallet's"), "{output}");
+    assert!(
+        error.contains("output 1 is presented as this wallet's"),
+        "{output}"
+    );
     assert!(error.contains("`m/84h/1h/0h/1/0`"), "{output}");
 }
