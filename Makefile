@@ -38,12 +38,13 @@ doc: ## documentation; a broken link is an error
 deny: ## licences, bans, sources and (where the database can be reached) advisories
 	@.ci/deny
 
-bench: ## measure the release binary beside trezor-agent, age and gpg (GIB=1 for a smaller file)
+bench: ## measure the release binary beside trezor-agent, age, gpg and hwi (GIB=1 for a smaller file)
 	@.ci/need test bench
 	@tests/peers/prepare
 	$(CARGO) build --locked --release --package bcm-shell
 	tests/bench/startup.sh
 	tests/bench/files.sh $(GIB)
+	tests/bench/psbt.sh
 
 install: ## build the release binary and put it, also as age's plugin, into PREFIX/bin (default ~/.local/bin)
 	@.ci/need build

@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    age, age_plugin, config, device, file, git, password, pgp, serve, simulator, ssh, stack,
+    age, age_plugin, config, device, file, git, password, pgp, psbt, serve, simulator, ssh, stack,
 };
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
@@ -143,6 +143,9 @@ pub enum Command {
   bcm serve -- age -d -i identity notes.age
   bcm serve                    print BCM_SOCKET and SSH_AUTH_SOCK, serve until a signal")]
     Serve(serve::Serve),
+    /// Read, sign and complete partially signed transactions
+    #[command(subcommand, after_help = "Example:\n  bcm psbt show payment.psbt")]
+    Psbt(psbt::Command),
     /// Look at the device and set it up
     #[command(subcommand, after_help = "Example:\n  bcm device info")]
     Device(device::Command),

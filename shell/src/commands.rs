@@ -9,6 +9,7 @@ pub mod git;
 pub mod info;
 pub mod password;
 pub mod pgp;
+pub mod psbt;
 pub mod serve;
 pub mod simulator;
 pub mod ssh;

@@ -17,6 +17,7 @@ use bcm_keystore::ssh::sshsig::SshSigError;
 use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
+use bcm_keystore::wallet::{PsbtError, SignError};
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
@@ -344,6 +345,28 @@ impl From<PgpStoreError> for Report {
                 Kind::Verification
             }
             _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<SignError> for Report {
+    fn from(error: SignError) -> Self {
+        let kind = match &error {
+            SignError::Device(error) => of_device(error),
+            error if error.is_verification() => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<PsbtError> for Report {
+    fn from(error: PsbtError) -> Self {
+        let kind = if error.is_verification() {
+            Kind::Verification
+        } else {
+            Kind::Failed
         };
         Self::new(kind, error)
     }

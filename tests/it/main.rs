@@ -19,6 +19,7 @@ mod hostile_device;
 mod interop_gpg;
 mod password;
 mod pgp;
+mod psbt;
 mod repl;
 mod secrets;
 mod ssh_agent;

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bcm_keystore::secret::LockedPage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{
-    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+    InputModes, LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush,
+    tcgetattr, tcsetattr,
 };
 use zeroize::Zeroizing;
 
@@ -114,6 +115,23 @@ impl Tty {
             match next_byte(&mut source)? {
                 b'\n' => return String::from_utf8(typed).map_err(|_| EntryError::GivenUp),
                 byte if typed.len() < MAX_ENTRY => typed.push(byte),
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks for a line, which is shown as it is typed. `off` withdraws the question.
+    pub fn line(&self, question: &str, off: &dyn Fn() -> bool) -> Result<String, EntryError> {
+        const LONGEST: usize = 1000;
+        // what was typed ahead was not meant for this question
+        tcflush(&self.0, QueueSelector::IFlush).map_err(|_| EntryError::NoTerminal)?;
+        self.write(question)?;
+        let mut source = Polled::new(&self.0, off);
+        let mut typed = Vec::new();
+        loop {
+            match next_byte(&mut source)? {
+                b'\r' | b'\n' => return Ok(String::from_utf8_lossy(&typed).into_owned()),
+                byte if typed.len() < LONGEST => typed.push(byte),
                 _ => {}
             }
         }
