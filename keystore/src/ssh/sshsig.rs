@@ -179,8 +179,11 @@ pub fn verify_file(
 ) -> Result<GoodSshSig, SshSigError> {
     let text = armor.trim_ascii_end();
     let signature = SshSig::from_pem(text).map_err(|_| SshSigError::NoSignature)?;
-    // the crate takes older versions too, and there is none
-    if signature.version() != 1 {
+    // the crate takes versions that there are not, and lengths that are too long
+    let written = signature.to_pem(LineEnding::LF);
+    let same =
+        written.is_ok_and(|written| without_blanks(written.as_bytes()).eq(without_blanks(text)));
+    if !same || signature.version() != 1 {
         return Err(SshSigError::NoSignature);
     }
     if signature.namespace() != namespace.0 {
@@ -201,6 +204,13 @@ pub fn verify_file(
     key.verify(&data, signature.signature())
         .map_err(|_| SshSigError::Bad(Box::new(key.fingerprint(HashAlg::Sha256))))?;
     Ok(GoodSshSig { key: key.clone() })
+}
+
+fn without_blanks(armor: &[u8]) -> impl Iterator<Item = u8> {
+    armor
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_whitespace())
 }
 
 /// Refuses what OpenSSH refuses too: RSA with SHA-1, and a signature of another kind than the key.

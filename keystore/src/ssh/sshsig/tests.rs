@@ -1,3 +1,5 @@
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use proptest::prelude::*;
 use ssh_key::PrivateKey;
 use ssh_key::private::Ed25519Keypair;
@@ -12,6 +14,20 @@ fn armor(namespace: &str) -> String {
         .unwrap()
         .to_pem(LineEnding::LF)
         .unwrap()
+}
+
+/// Armors bytes that need not be a signature.
+fn armored(bytes: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(bytes).into_bytes();
+    let lines: Vec<_> = text
+        .chunks(70)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    let (begin, end) = (
+        "-----BEGIN SSH SIGNATURE-----",
+        "-----END SSH SIGNATURE-----",
+    );
+    format!("{begin}\n{}\n{end}\n", lines.join("\n"))
 }
 
 fn verify(armor: &[u8], content: &[u8]) -> Result<GoodSshSig, SshSigError> {
@@ -47,15 +63,13 @@ fn a_flipped_bit_anywhere_is_refused() {
     let signature = SshSig::from_pem(armor("file")).unwrap();
     let mut bytes = Vec::new();
     signature.encode(&mut bytes).unwrap();
+    assert!(verify(armored(&bytes).as_bytes(), CONTENT).is_ok());
     for bit in 0..bytes.len() * 8 {
         bytes[bit / 8] ^= 1 << (bit % 8);
-        let mut reader = &bytes[..];
-        let changed = <SshSig as ssh_agent_lib::ssh_encoding::Decode>::decode(&mut reader);
-        let armored = changed.and_then(|signature| signature.to_pem(LineEnding::LF));
-        // some are refused when they are read, the rest when they are verified
-        if let Ok(armored) = armored {
-            assert!(verify(armored.as_bytes(), CONTENT).is_err(), "bit {bit}");
-        }
+        assert!(
+            verify(armored(&bytes).as_bytes(), CONTENT).is_err(),
+            "bit {bit}"
+        );
         bytes[bit / 8] ^= 1 << (bit % 8);
     }
     let armor = armor("file");
@@ -86,10 +100,6 @@ proptest! {
     #[test]
     fn nothing_panics_on_any_bytes(bytes: Vec<u8>) {
         let _ = verify(&bytes, CONTENT);
-        let armored = format!(
-            "-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n",
-            String::from_utf8_lossy(&bytes)
-        );
-        let _ = verify(armored.as_bytes(), CONTENT);
+        let _ = verify(armored(&bytes).as_bytes(), CONTENT);
     }
 }
