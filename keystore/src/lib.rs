@@ -14,6 +14,7 @@ pub mod simulator;
 pub mod ssh;
 pub mod store;
 pub mod unlock;
+pub mod wallet;
 
 pub use chain::Chain;
 pub use device::{Device, DeviceError};
