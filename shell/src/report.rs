@@ -12,9 +12,13 @@ use bcm_keystore::interaction::NoAnswer;
 use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
+use bcm_keystore::wallet::message::MessageError;
+use bcm_keystore::wallet::policy::PolicyError;
+use bcm_keystore::wallet::{PaymentError, WalletError};
 
 use crate::config::ConfigError;
 use crate::ui::{self, Style};
+use crate::wallet::{EndpointError, SourceError};
 
 /// What kind of failure it is, as the exit code tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,6 +263,68 @@ impl From<ConfigError> for Report {
             Kind::Failed
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<WalletError> for Report {
+    fn from(error: WalletError) -> Self {
+        Self::new(of_wallet(&error), error)
+    }
+}
+
+fn of_wallet(error: &WalletError) -> Kind {
+    match error {
+        WalletError::Device(error) => of_device(error),
+        WalletError::Store(error) => of_store(error),
+        WalletError::Damaged { .. } | WalletError::AddressDiffers { .. } => Kind::Verification,
+        WalletError::Name(_)
+        | WalletError::NotNamed { .. }
+        | WalletError::Account(_)
+        | WalletError::Cosigner { .. }
+        | WalletError::Multisig { .. }
+        | WalletError::Descriptor(_)
+        | WalletError::OtherChain { .. }
+        | WalletError::Address(_)
+        | WalletError::Amount(_) => Kind::Usage,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<PaymentError> for Report {
+    fn from(error: PaymentError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+impl From<PolicyError> for Report {
+    fn from(error: PolicyError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+impl From<MessageError> for Report {
+    fn from(error: MessageError) -> Self {
+        let kind = match &error {
+            MessageError::Bad(_) => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<SourceError> for Report {
+    fn from(error: SourceError) -> Self {
+        let kind = match &error {
+            SourceError::Wallet(error) => of_wallet(error),
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<EndpointError> for Report {
+    fn from(error: EndpointError) -> Self {
+        Self::new(Kind::Usage, error)
     }
 }
 

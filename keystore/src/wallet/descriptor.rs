@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bdk_wallet::KeychainKind;
+use bdk_wallet::miniscript::descriptor::checksum::desc_checksum;
 use bdk_wallet::miniscript::descriptor::{Descriptor, DescriptorPublicKey};
 use bitcoin::bip32::Fingerprint;
 use bitcoin::{Address, secp256k1::Secp256k1};
@@ -122,11 +123,7 @@ impl WalletDescriptor {
 
     /// Returns the descriptor of one keychain.
     pub(crate) fn keychain(&self, keychain: KeychainKind) -> Descriptor<DescriptorPublicKey> {
-        let step = match keychain {
-            KeychainKind::External => "0",
-            KeychainKind::Internal => "1",
-        };
-        self.body(step)
+        self.body(step(keychain))
             .parse()
             .expect("keys that were parsed make a descriptor")
     }
@@ -140,6 +137,11 @@ impl WalletDescriptor {
             .expect("its steps are not hardened")
             .address(chain.network())
             .expect("each of these kinds has addresses")
+    }
+
+    /// Writes the descriptor of one keychain, with its checksum.
+    pub(crate) fn keychain_text(&self, keychain: KeychainKind) -> String {
+        with_checksum(&self.body(step(keychain)))
     }
 
     fn body(&self, step: &str) -> String {
@@ -158,11 +160,7 @@ impl WalletDescriptor {
 impl fmt::Display for WalletDescriptor {
     /// With the checksum of BIP-380, always.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let descriptor: Descriptor<DescriptorPublicKey> = self
-            .body("<0;1>")
-            .parse()
-            .expect("keys that were parsed make a descriptor");
-        write!(f, "{descriptor}")
+        f.write_str(&with_checksum(&self.body("<0;1>")))
     }
 }
 
@@ -201,6 +199,18 @@ impl FromStr for WalletDescriptor {
         let keys = parts.map(key).collect::<Result<Vec<_>, _>>()?;
         Self::multisig(*kind, needed, keys)
     }
+}
+
+fn step(keychain: KeychainKind) -> &'static str {
+    match keychain {
+        KeychainKind::External => "0",
+        KeychainKind::Internal => "1",
+    }
+}
+
+fn with_checksum(body: &str) -> String {
+    let checksum = desc_checksum(body).expect("keys and names are in the checksum's alphabet");
+    format!("{body}#{checksum}")
 }
 
 /// Takes the script of `kind` off, if that is what `body` is.

@@ -58,7 +58,7 @@ impl NewWallet {
     /// [`WalletError::Unsupported`] for a kind that the other program does not have.
     pub fn export(&self, format: ExportFormat) -> Result<String, WalletError> {
         let both = &self.descriptor;
-        let (receiving, change) = (both.keychain(External), both.keychain(Internal));
+        let (receiving, change) = (both.keychain_text(External), both.keychain_text(Internal));
         Ok(match format {
             ExportFormat::Descriptor => both.to_string(),
             ExportFormat::Bitcoind => {
@@ -67,8 +67,8 @@ impl NewWallet {
                            "timestamp": self.created, "range": [0, RANGE]})
                 };
                 pretty(&json!([
-                    item(receiving.to_string(), false),
-                    item(change.to_string(), true)
+                    item(receiving, false),
+                    item(change, true)
                 ]))
             }
             ExportFormat::Sparrow => format!(

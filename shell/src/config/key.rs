@@ -1,11 +1,15 @@
 //! Every key of the configuration: its name, what it takes, and what holds without it.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bcm_keystore::Chain;
 use bcm_keystore::device::DeviceSelector;
 use clap::ValueEnum;
+
+use crate::wallet::Endpoint;
 
 /// The idle lock of a person who set none.
 pub const DEFAULT_IDLE: Duration = Duration::from_secs(600);
@@ -28,6 +32,12 @@ pub enum Key {
     Color,
     /// The curve of new SSH keys.
     SshCurve,
+    /// Where wallets get blocks from.
+    WalletSource,
+    /// Where bitcoind keeps the cookie of its RPC.
+    WalletCookie,
+    /// Tor's SOCKS port.
+    WalletTor,
 }
 
 /// A checked value.
@@ -45,6 +55,12 @@ pub enum Value {
     Color(Color),
     /// Of [`Key::SshCurve`].
     Curve(Curve),
+    /// Of [`Key::WalletSource`].
+    Source(Endpoint),
+    /// Of [`Key::WalletCookie`].
+    Path(PathBuf),
+    /// Of [`Key::WalletTor`].
+    Socket(SocketAddr),
 }
 
 /// Where the passphrase is typed.
@@ -98,13 +114,16 @@ pub struct ValueError {
 
 impl Key {
     /// Every key, in the order of `config list`.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Chain,
         Self::Device,
         Self::PassphraseOn,
         Self::LockIdle,
         Self::Color,
         Self::SshCurve,
+        Self::WalletSource,
+        Self::WalletCookie,
+        Self::WalletTor,
     ];
 
     /// Returns the dotted name.
@@ -116,6 +135,9 @@ impl Key {
             Self::LockIdle => "lock.idle",
             Self::Color => "color",
             Self::SshCurve => "ssh.curve",
+            Self::WalletSource => "wallet.source",
+            Self::WalletCookie => "wallet.cookie",
+            Self::WalletTor => "wallet.tor",
         }
     }
 
@@ -128,6 +150,9 @@ impl Key {
             Self::LockIdle => "a time from 10s to 24h such as 90s, 10m or 2h, or off",
             Self::Color => "auto, always or never",
             Self::SshCurve => "ed25519 or nist256p1",
+            Self::WalletSource => "http://HOST:PORT (bitcoind), tcp://HOST:PORT (Electrum) or file:PATH",
+            Self::WalletCookie => "the file with USER:PASSWORD of bitcoind's RPC",
+            Self::WalletTor => "IP:PORT of Tor's SOCKS port",
         }
     }
 
@@ -140,6 +165,9 @@ impl Key {
             Self::LockIdle => &["10m", "1h", "off"],
             Self::Color => &["auto", "always", "never"],
             Self::SshCurve => &["ed25519", "nist256p1"],
+            Self::WalletSource => &["http://127.0.0.1:8332", "tcp://127.0.0.1:50001"],
+            Self::WalletCookie => &["/var/lib/bitcoind/.cookie"],
+            Self::WalletTor => &["127.0.0.1:9050"],
         }
     }
 
@@ -159,6 +187,9 @@ impl Key {
             Self::PassphraseOn => "device",
             Self::LockIdle => "10m",
             Self::SshCurve => "ed25519",
+            Self::WalletSource => "none",
+            Self::WalletCookie => "none",
+            Self::WalletTor => "127.0.0.1:9050",
         }
     }
 
@@ -215,6 +246,10 @@ impl Key {
             Self::SshCurve => Curve::from_str(text, false)
                 .map(Value::Curve)
                 .map_err(|_| refuse()),
+            Self::WalletSource => text.parse().map(Value::Source).map_err(|_| refuse()),
+            Self::WalletCookie if text.is_empty() => Err(refuse()),
+            Self::WalletCookie => Ok(Value::Path(text.into())),
+            Self::WalletTor => text.parse().map(Value::Socket).map_err(|_| refuse()),
         }
     }
 
@@ -267,6 +302,9 @@ impl fmt::Display for Value {
             },
             Self::Color(color) => f.write_str(&word(color)),
             Self::Curve(curve) => f.write_str(&word(curve)),
+            Self::Source(endpoint) => endpoint.fmt(f),
+            Self::Path(path) => path.display().fmt(f),
+            Self::Socket(address) => address.fmt(f),
         }
     }
 }
