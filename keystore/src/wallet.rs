@@ -27,4 +27,4 @@ pub use export::ExportFormat;
 pub use ledger::{Coin, Event, Ledger, Receiving};
 pub use payment::{Fee, PaymentError, Recipient};
 pub use script::{MAX_ACCOUNT, ScriptKind, UnknownScript};
-pub use xpub::{AccountKey, account_key};
+pub use xpub::{AccountXpub, account_xpub};

@@ -42,7 +42,7 @@ pub async fn show_address(
     request.set_script_type(descriptor.kind().on_device());
     if let Spender::Multisig { needed, keys } = descriptor.spender() {
         let mut multisig = protos::MultisigRedeemScriptType::new();
-        multisig.nodes = keys.iter().map(super::xpub::AccountKey::node).collect();
+        multisig.nodes = keys.iter().map(super::xpub::AccountXpub::node).collect();
         multisig.address_n = place.map(u32::from).to_vec();
         multisig.signatures = vec![Vec::new(); keys.len()];
         multisig.set_m(u32::try_from(*needed).expect("at most 15"));

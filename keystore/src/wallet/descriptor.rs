@@ -12,7 +12,7 @@ use bitcoin::{Address, secp256k1::Secp256k1};
 
 use super::error::WalletError;
 use super::script::ScriptKind;
-use super::xpub::AccountKey;
+use super::xpub::AccountXpub;
 use crate::chain::Chain;
 
 /// Most keys that a script of the device's may have.
@@ -22,14 +22,14 @@ const MAX_KEYS: usize = 15;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spender {
     /// The key of one device.
-    Single(Box<AccountKey>),
+    Single(Box<AccountXpub>),
     /// Some of several devices, `sortedmulti` of
     /// [BIP-383](https://github.com/bitcoin/bips/blob/master/bip-0383.mediawiki).
     Multisig {
         /// Signatures needed.
         needed: usize,
         /// Every key, the own one among them.
-        keys: Vec<AccountKey>,
+        keys: Vec<AccountXpub>,
     },
 }
 
@@ -43,7 +43,7 @@ pub struct WalletDescriptor {
 
 impl WalletDescriptor {
     /// Makes the descriptor of one account.
-    pub fn single(kind: ScriptKind, key: AccountKey) -> Self {
+    pub fn single(kind: ScriptKind, key: AccountXpub) -> Self {
         Self {
             kind,
             spender: Spender::Single(Box::new(key)),
@@ -58,7 +58,7 @@ impl WalletDescriptor {
     pub fn multisig(
         kind: ScriptKind,
         needed: usize,
-        keys: Vec<AccountKey>,
+        keys: Vec<AccountXpub>,
     ) -> Result<Self, WalletError> {
         let refuse = |reason: &str| WalletError::Multisig {
             m: needed,
@@ -94,7 +94,7 @@ impl WalletDescriptor {
     }
 
     /// Returns every key.
-    pub fn keys(&self) -> &[AccountKey] {
+    pub fn keys(&self) -> &[AccountXpub] {
         match &self.spender {
             Spender::Single(key) => std::slice::from_ref(key),
             Spender::Multisig { keys, .. } => keys,
@@ -110,7 +110,7 @@ impl WalletDescriptor {
     }
 
     /// Returns the key of the wallet with this root.
-    pub fn own(&self, root: Fingerprint) -> Option<&AccountKey> {
+    pub fn own(&self, root: Fingerprint) -> Option<&AccountXpub> {
         self.keys().iter().find(|key| key.fingerprint() == root)
     }
 
@@ -145,7 +145,7 @@ impl WalletDescriptor {
     }
 
     fn body(&self, step: &str) -> String {
-        let key = |key: &AccountKey| format!("{key}/{step}/*");
+        let key = |key: &AccountXpub| format!("{key}/{step}/*");
         let inner = match &self.spender {
             Spender::Single(single) => key(single),
             Spender::Multisig { needed, keys } => {
@@ -222,7 +222,7 @@ fn unwrap(kind: ScriptKind, body: &str) -> Option<&str> {
     (is_multisig == kind.is_multisig() && (is_multisig || inner.starts_with('['))).then_some(inner)
 }
 
-fn key(text: &str) -> Result<AccountKey, WalletError> {
+fn key(text: &str) -> Result<AccountXpub, WalletError> {
     let key = text
         .strip_suffix("/<0;1>/*")
         .ok_or_else(|| WalletError::Descriptor("its keys do not end in `/<0;1>/*`".to_owned()))?;
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn a_multisig_descriptor_is_read_back() {
         let vectors = vectors();
-        let keys: Vec<AccountKey> = vectors["accounts"]
+        let keys: Vec<AccountXpub> = vectors["accounts"]
             .as_array()
             .unwrap()
             .iter()

@@ -10,7 +10,7 @@ use super::book::NewWallet;
 use super::descriptor::Spender;
 use super::error::WalletError;
 use super::script::ScriptKind;
-use super::xpub::AccountKey;
+use super::xpub::AccountXpub;
 
 /// How many addresses Bitcoin Core watches ahead.
 const RANGE: u32 = 999;
@@ -87,7 +87,7 @@ impl NewWallet {
                 "be used for taproot from Electrum, which has no such wallets".into(),
             ));
         }
-        let keystore = |key: &AccountKey| {
+        let keystore = |key: &AccountXpub| {
             let path: &DerivationPath = key.path().as_ref();
             json!({
                 "type": "hardware", "hw_type": "trezor", "label": self.name.as_str(),

@@ -17,13 +17,13 @@ use crate::path::DerivationPath;
 /// An account's extended public key and its origin, written `[dd53b9b4/84h/0h/0h]xpub6…` as
 /// [BIP-380](https://github.com/bitcoin/bips/blob/master/bip-0380.mediawiki#key-expressions) does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountKey {
+pub struct AccountXpub {
     fingerprint: Fingerprint,
     path: DerivationPath,
     xpub: Xpub,
 }
 
-impl AccountKey {
+impl AccountXpub {
     /// Returns the fingerprint of the root that the key is derived from.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
@@ -62,7 +62,7 @@ impl AccountKey {
     }
 }
 
-impl fmt::Display for AccountKey {
+impl fmt::Display for AccountXpub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{}", self.fingerprint)?;
         for step in self.path.as_ref() {
@@ -72,7 +72,7 @@ impl fmt::Display for AccountKey {
     }
 }
 
-impl FromStr for AccountKey {
+impl FromStr for AccountXpub {
     type Err = WalletError;
 
     fn from_str(text: &str) -> Result<Self, WalletError> {
@@ -127,13 +127,13 @@ fn parse_xpub(text: &str) -> Option<Xpub> {
 /// # Errors
 ///
 /// [`WalletError::Device`], or [`WalletError::Account`] for an account above 100.
-pub async fn account_key(
+pub async fn account_xpub(
     device: &Device,
     root: Fingerprint,
     kind: ScriptKind,
     chain: Chain,
     account: u32,
-) -> Result<AccountKey, WalletError> {
+) -> Result<AccountXpub, WalletError> {
     if account > MAX_ACCOUNT {
         return Err(WalletError::Account(account));
     }
@@ -163,7 +163,7 @@ pub async fn account_key(
     if !fits || xpub.network != NetworkKind::from(chain.network()) {
         return Err(implausible("its account key is not the one that was asked for").into());
     }
-    Ok(AccountKey {
+    Ok(AccountXpub {
         fingerprint: root,
         path,
         xpub,
@@ -178,13 +178,13 @@ mod tests {
 
     #[test]
     fn a_key_prints_as_it_was_written() {
-        assert_eq!(KEY.parse::<AccountKey>().unwrap().to_string(), KEY);
+        assert_eq!(KEY.parse::<AccountXpub>().unwrap().to_string(), KEY);
     }
 
     #[test]
     fn the_versions_of_slip_132_are_the_same_key() {
         let shown = KEY.replace("tpubDFCvhQ5pq3s8do6rGPhghho3bM4eGTR83BPt33e3D7i66eRsmQeuNbTWJHVCzcBsaTG3v8qxrTcDUC2ky1HXzdpEUTcd8s8Yn86W7BMw7Md", "vpub5bAmZpvJpQpifQXm9V9M5cGfvHg6Ppw4fKm97ho87CCSFA8iBsUgz2UQ1qVFUHvnyGVXoc8yQ3551SK28kcGWizjgBUUHWqLeiNoZwF2BeB");
-        assert_eq!(shown.parse::<AccountKey>().unwrap().to_string(), KEY);
+        assert_eq!(shown.parse::<AccountXpub>().unwrap().to_string(), KEY);
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
             ("/2h]", "/1h]"),
             ("tpub", "xpub"),
         ] {
-            assert!(KEY.replace(from, to).parse::<AccountKey>().is_err(), "{to}");
+            assert!(KEY.replace(from, to).parse::<AccountXpub>().is_err(), "{to}");
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use bcm_keystore::Chain;
 use bcm_keystore::wallet::{
-    AccountKey, ExportFormat, NewWallet, ScriptKind, WalletDescriptor, WalletError, WalletName,
-    account_key, show_address,
+    AccountXpub, ExportFormat, NewWallet, ScriptKind, WalletDescriptor, WalletError, WalletName,
+    account_xpub, show_address,
 };
 use bdk_wallet::KeychainKind;
 use serde::Serialize;
@@ -82,7 +82,7 @@ async fn descriptor(open: &Open, asked: &Create) -> Result<WalletDescriptor, Rep
         };
         // the fingerprint alone proves nothing: the device has to give the very key
         let account = account_of(own)?;
-        let derived = account_key(device, root, descriptor.kind(), chain, account).await?;
+        let derived = account_xpub(device, root, descriptor.kind(), chain, account).await?;
         if derived != *own {
             return Err(WalletError::Descriptor(format!(
                 "it says `{own}` where the device has `{derived}`"
@@ -97,14 +97,14 @@ async fn descriptor(open: &Open, asked: &Create) -> Result<WalletDescriptor, Rep
             return Err(Report::usage(format!("{kind} takes the keys of several devices"))
                 .with_hint("add `--multisig 2 --cosigner '[…]xpub…'`"));
         }
-        let key = account_key(device, root, kind, chain, asked.account).await?;
+        let key = account_xpub(device, root, kind, chain, asked.account).await?;
         return Ok(WalletDescriptor::single(kind, key));
     };
     let kind = asked.script.unwrap_or(ScriptKind::P2wsh);
-    let own = account_key(device, root, kind, chain, asked.account).await?;
+    let own = account_xpub(device, root, kind, chain, asked.account).await?;
     let mut keys = vec![own.clone()];
     for text in &asked.cosigner {
-        let key: AccountKey = text.parse()?;
+        let key: AccountXpub = text.parse()?;
         if key != own {
             keys.push(key);
         }
@@ -115,7 +115,7 @@ async fn descriptor(open: &Open, asked: &Create) -> Result<WalletDescriptor, Rep
 }
 
 /// Returns the number of the account that a key stands for.
-fn account_of(key: &AccountKey) -> Result<u32, Report> {
+fn account_of(key: &AccountXpub) -> Result<u32, Report> {
     let path: &bdk_wallet::bitcoin::bip32::DerivationPath = key.path().as_ref();
     let step = path.into_iter().nth(2).copied();
     let number = step.filter(bdk_wallet::bitcoin::bip32::ChildNumber::is_hardened);
@@ -139,7 +139,7 @@ pub(super) fn xpub(app: &App, kind: ScriptKind, account: u32, json: bool) -> Res
     let keeper = app.keeper.clone();
     let key = app.runtime().block_on(keeper.with_open(async |open| {
         let root = open.session.fingerprint();
-        Ok(account_key(open.session.device(), root, kind, open.chain, account).await?)
+        Ok(account_xpub(open.session.device(), root, kind, open.chain, account).await?)
     }))?;
     if json {
         return ui::json(&serde_json::json!({
