@@ -29,6 +29,7 @@ mod person;
 mod public_key;
 mod screen;
 mod session;
+mod sign_tx;
 mod udp;
 mod wire;
 

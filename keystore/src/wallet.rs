@@ -15,8 +15,10 @@ mod ledger;
 pub mod message;
 mod payment;
 pub mod policy;
+pub mod psbt;
 pub mod record;
 mod script;
+pub mod sign_tx;
 mod xpub;
 
 pub use address::show_address;
@@ -25,6 +27,10 @@ pub use descriptor::{Spender, WalletDescriptor};
 pub use error::WalletError;
 pub use export::ExportFormat;
 pub use ledger::{Coin, Event, Ledger, Receiving};
-pub use payment::{Fee, PaymentError, Recipient};
+pub use payment::{Fee, Known, PaymentError, Recipient};
+pub use psbt::{Document, PsbtError};
 pub use script::{MAX_ACCOUNT, ScriptKind, UnknownScript};
+pub use sign_tx::{
+    AccountKey, FeeAlarm, PreviousTransactions, SignError, SignReport, SignRequest, sign_psbt,
+};
 pub use xpub::{AccountXpub, account_xpub};

@@ -6,7 +6,7 @@ use bcm_keystore::device::DeviceSelector;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{config, device, simulator, ssh, stack};
+use crate::commands::{config, device, message, simulator, ssh, stack, wallet};
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
 
@@ -111,6 +111,15 @@ pub enum Command {
     /// Make, list and use SSH keys that stay on the device
     #[command(subcommand, after_help = "Example:\n  bcm ssh newkey alice@node-1")]
     Ssh(ssh::Command),
+    /// Make, fill and spend wallets whose keys stay on the device
+    #[command(subcommand, after_help = "Example:\n  bcm wallet create savings")]
+    Wallet(wallet::Command),
+    /// Sign and verify texts with the keys of addresses
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bcm message sign 'I own this' --address bc1q…"
+    )]
+    Message(message::Command),
     /// Look at the device and set it up
     #[command(subcommand, after_help = "Example:\n  bcm device info")]
     Device(device::Command),

@@ -3,6 +3,8 @@
 pub mod config;
 pub mod device;
 pub mod info;
+pub mod message;
 pub mod simulator;
 pub mod ssh;
 pub mod stack;
+pub mod wallet;

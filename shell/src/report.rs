@@ -14,7 +14,7 @@ use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
 use bcm_keystore::wallet::message::MessageError;
 use bcm_keystore::wallet::policy::PolicyError;
-use bcm_keystore::wallet::{PaymentError, WalletError};
+use bcm_keystore::wallet::{PaymentError, PsbtError, SignError, WalletError};
 
 use crate::config::ConfigError;
 use crate::ui::{self, Style};
@@ -287,6 +287,28 @@ fn of_wallet(error: &WalletError) -> Kind {
         | WalletError::Address(_)
         | WalletError::Amount(_) => Kind::Usage,
         _ => Kind::Failed,
+    }
+}
+
+impl From<SignError> for Report {
+    fn from(error: SignError) -> Self {
+        let kind = match &error {
+            SignError::Device(error) => of_device(error),
+            error if error.is_verification() => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<PsbtError> for Report {
+    fn from(error: PsbtError) -> Self {
+        let kind = if error.is_verification() {
+            Kind::Verification
+        } else {
+            Kind::Failed
+        };
+        Self::new(kind, error)
     }
 }
 

@@ -122,14 +122,15 @@ impl Source {
         }
     }
 
-    /// Asks one's own node for an unspent coin; `None` where it knows none.
+    /// Asks one's own node for an unspent coin; `None` where it knows none. With `mempool`, one that
+    /// an unconfirmed transaction spends is spent.
     ///
     /// # Errors
     ///
     /// [`SourceError::NotOwn`] where the source is not a node.
-    pub fn unspent(&self, coin: OutPoint) -> Result<Option<TxOut>, SourceError> {
+    pub fn unspent(&self, coin: OutPoint, mempool: bool) -> Result<Option<TxOut>, SourceError> {
         match self {
-            Self::Node(node) => node.unspent(coin),
+            Self::Node(node) => node.unspent(coin, mempool),
             Self::Electrum(_) | Self::File(_) => Err(SourceError::NotOwn),
         }
     }

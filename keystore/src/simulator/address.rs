@@ -93,7 +93,8 @@ pub(super) fn single_address(
     Ok(address.to_string())
 }
 
-fn multisig_address(
+/// Returns the address of several keys, of which `own` is one.
+pub(super) fn multisig_address(
     coin: &Coin,
     script: InputScriptType,
     own: CompressedPublicKey,
@@ -113,7 +114,8 @@ fn multisig_address(
     Ok(address.to_string())
 }
 
-fn multisig_script(
+/// Returns the script of several keys, of which `own` is one.
+pub(super) fn multisig_script(
     own: CompressedPublicKey,
     multisig: &MultisigRedeemScriptType,
 ) -> Result<ScriptBuf, Stop> {

@@ -7,6 +7,10 @@ use trezor_client::InputScriptType;
 #[derive(Debug)]
 pub(super) struct Coin {
     name: &'static str,
+    /// What stands behind an amount.
+    pub(super) shortcut: &'static str,
+    /// Satoshi for 1000 virtual bytes above which the device warns.
+    pub(super) max_fee_per_kb: u64,
     pub(super) network: Network,
     /// See [SLIP-0044](https://github.com/satoshilabs/slips/blob/master/slip-0044.md).
     pub(super) slip44: u32,
@@ -19,6 +23,8 @@ pub(super) struct Coin {
 static COINS: [Coin; 3] = [
     Coin {
         name: "Bitcoin",
+        shortcut: "BTC",
+        max_fee_per_kb: 2_000_000,
         network: Network::Bitcoin,
         slip44: 0,
         xpub_magic: 0x0488_b21e,
@@ -27,6 +33,8 @@ static COINS: [Coin; 3] = [
     },
     Coin {
         name: "Testnet",
+        shortcut: "TEST",
+        max_fee_per_kb: 10_000_000,
         network: Network::Testnet,
         slip44: 1,
         xpub_magic: 0x0435_87cf,
@@ -35,6 +43,8 @@ static COINS: [Coin; 3] = [
     },
     Coin {
         name: "Regtest",
+        shortcut: "REGTEST",
+        max_fee_per_kb: 10_000_000,
         network: Network::Regtest,
         slip44: 1,
         xpub_magic: 0x0435_87cf,

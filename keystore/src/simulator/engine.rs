@@ -1,8 +1,7 @@
 //! The thread of the simulated device: takes a request, runs its dialogue, writes the answer.
 //!
 //! A handler is straight-line code in the file of its message family; whatever ends it early is a
-//! [`Stop`]. A new family (`SignTx` is the next) adds its handlers there and its lines to
-//! [`Engine::answer`].
+//! [`Stop`]. A new family adds its handlers there and its lines to [`Engine::answer`].
 
 use protobuf::{Enum, MessageField};
 use trezor_client::TrezorMessage;
@@ -119,6 +118,7 @@ impl Engine {
             | T::MessageType_GetPublicKey
             | T::MessageType_GetAddress
             | T::MessageType_SignMessage
+            | T::MessageType_SignTx
             | T::MessageType_SignIdentity
             | T::MessageType_GetECDHSessionKey
             | T::MessageType_CipherKeyValue => self.unlock()?,
@@ -130,6 +130,7 @@ impl Engine {
             T::MessageType_GetPublicKey => encode(&self.get_public_key(&decode(request)?)?),
             T::MessageType_GetAddress => encode(&self.get_address(&decode(request)?)?),
             T::MessageType_SignMessage => encode(&self.sign_message(&decode(request)?)?),
+            T::MessageType_SignTx => encode(&self.sign_tx(&decode(request)?)?),
             T::MessageType_SignIdentity => encode(&self.sign_identity(&decode(request)?)?),
             T::MessageType_GetECDHSessionKey => encode(&self.ecdh(&decode(request)?)?),
             T::MessageType_CipherKeyValue => encode(&self.cipher(decode(request)?)?),
@@ -156,7 +157,11 @@ impl Engine {
         Ok(())
     }
 
-    fn ask<Q: TrezorMessage, A: TrezorMessage>(&mut self, question: &Q) -> Result<A, Stop> {
+    /// Asks the host, whose next message must be an `A`.
+    pub(super) fn ask<Q: TrezorMessage, A: TrezorMessage>(
+        &mut self,
+        question: &Q,
+    ) -> Result<A, Stop> {
         self.wire.write(&Message::encode(question));
         let expected = u16::try_from(A::MESSAGE_TYPE.value()).expect("message types are 16 bit");
         decode(&self.wire.read(expected)?)

@@ -144,7 +144,8 @@ pub(super) struct Node {
 }
 
 impl Node {
-    fn child(&self, number: u32) -> Result<Self, Stop> {
+    /// Derives the child `number`.
+    pub(super) fn child(&self, number: u32) -> Result<Self, Stop> {
         let failed = || Stop::firmware("Failed to derive path");
         let depth = self.depth.checked_add(1).ok_or_else(failed)?;
         let hardened = number & HARDENED != 0;
@@ -276,6 +277,28 @@ impl Node {
         bytes[0] = first;
         bytes[1..].copy_from_slice(&signature);
         Ok(bytes)
+    }
+
+    /// Signs a digest on secp256k1 and returns the signature in DER, its `s` the low one.
+    pub(super) fn sign_der(&self, digest: &[u8; 32]) -> Result<Vec<u8>, Stop> {
+        let bytes = self.sign(digest)?;
+        let signature =
+            secp256k1::ecdsa::Signature::from_compact(&bytes[1..]).expect("it was made a line ago");
+        Ok(signature.serialize_der().to_vec())
+    }
+
+    /// Signs for an output that this key owns alone
+    /// ([BIP-341](https://github.com/bitcoin/bips/blob/master/bip-0341.mediawiki), key path), without
+    /// auxiliary randomness.
+    pub(super) fn sign_taproot(&self, digest: &[u8; 32]) -> [u8; 64] {
+        use bitcoin::key::TapTweak as _;
+
+        let pair = secp256k1::Keypair::from_secret_key(secp(), &self.secp_secret());
+        let tweaked = pair.tap_tweak(secp(), None).to_keypair();
+        let digest = secp256k1::Message::from_digest(*digest);
+        secp()
+            .sign_schnorr_no_aux_rand(&digest, &tweaked)
+            .serialize()
     }
 
     /// Multiplies a peer's public key with the private one; `None` when it is no point.

@@ -88,6 +88,23 @@ pub(super) fn to_string(path: &[u32]) -> String {
     text
 }
 
+/// Names the account of an address as the device does, by its path where it has no name.
+pub(super) fn account_name(coin: &Coin, path: &[u32]) -> String {
+    let kinds = [
+        ("Legacy", BIP44),
+        ("L. SegWit", BIP49),
+        ("SegWit", BIP84),
+        ("Taproot", BIP86),
+    ];
+    let kind = kinds
+        .iter()
+        .find(|(_, pattern)| any(&[pattern], coin, path));
+    match (kind, path.get(2)) {
+        (Some((name, _)), Some(account)) => format!("{name} #{}", (account & !HARDENED) + 1),
+        _ => format!("Address path: {}", to_string(path)),
+    }
+}
+
 fn patterns(coin: &Coin, script: InputScriptType, multisig: bool) -> Vec<&'static str> {
     use InputScriptType as S;
     let mut patterns = match (script, multisig) {

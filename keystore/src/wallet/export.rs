@@ -66,10 +66,7 @@ impl NewWallet {
                     json!({"desc": descriptor, "active": true, "internal": internal,
                            "timestamp": self.created, "range": [0, RANGE]})
                 };
-                pretty(&json!([
-                    item(receiving, false),
-                    item(change, true)
-                ]))
+                pretty(&json!([item(receiving, false), item(change, true)]))
             }
             ExportFormat::Sparrow => format!(
                 "# Receive and change descriptor (BIP389):\n{both}\n\n\

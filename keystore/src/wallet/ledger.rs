@@ -143,6 +143,13 @@ impl Ledger {
         self.wallet.balance()
     }
 
+    /// Sums the unspent coins that are frozen.
+    pub fn frozen_value(&self) -> Amount {
+        let frozen = self.wallet.list_locked_unspent();
+        let coins = frozen.filter_map(|outpoint| self.wallet.get_utxo(outpoint));
+        coins.map(|coin| coin.txout.value).sum()
+    }
+
     /// Lists the unspent coins, the largest first.
     pub fn coins(&self) -> Vec<Coin> {
         let tip = self.height();

@@ -5,9 +5,9 @@
 //! [BIP-322](https://github.com/bitcoin/bips/blob/master/bip-0322.mediawiki) are verified, but no
 //! Trezor makes them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bitcoin::address::{AddressData, NetworkUnchecked};
-use bitcoin::base64::Engine as _;
-use bitcoin::base64::engine::general_purpose::STANDARD as BASE64;
 use bitcoin::bip32::ChildNumber;
 use bitcoin::secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
 use bitcoin::secp256k1::{Message, Secp256k1};

@@ -1,10 +1,16 @@
 //! Payments: which coins pay whom, as an unsigned PSBT.
 
+use std::collections::BTreeMap;
+
 use bdk_wallet::KeychainKind;
 use bdk_wallet::error::{BuildFeeBumpError, CreateTxError};
-use bitcoin::{Address, Amount, FeeRate, OutPoint, Psbt, Sequence, Txid};
+use bitcoin::bip32::{ChildNumber, Fingerprint, KeySource};
+use bitcoin::{
+    Address, Amount, FeeRate, OutPoint, Psbt, Script, ScriptBuf, Sequence, Transaction, Txid,
+};
 
 use super::ledger::Ledger;
+use super::sign_tx::PreviousTransactions;
 use crate::hint::Hint;
 
 /// What a transaction pays for itself.
@@ -118,7 +124,12 @@ impl Ledger {
         if multisig {
             builder.add_global_xpubs();
         }
-        builder.finish().map_err(refused)
+        builder.finish().map_err(|error| match (error, recipient) {
+            (CreateTxError::OutputBelowDustLimit(_), Recipient::Amount(_, amount)) => {
+                PaymentError::Dust(*amount)
+            }
+            (error, _) => refused(error),
+        })
     }
 
     /// Replaces a transaction of ours by the same payments at a higher fee rate.
@@ -162,6 +173,55 @@ impl Ledger {
     }
 }
 
+/// What the device may ask of the host while it signs: transactions, and where keys live.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    transactions: BTreeMap<Txid, Transaction>,
+    origins: BTreeMap<ScriptBuf, KeySource>,
+}
+
+impl PreviousTransactions for Known {
+    fn get(&self, txid: &Txid) -> Option<Transaction> {
+        self.transactions.get(txid).cloned()
+    }
+
+    fn origin(&self, script: &Script) -> Option<KeySource> {
+        self.origins.get(script).cloned()
+    }
+}
+
+impl Known {
+    /// Adds what `ledger` knows of the transactions that `psbt` spends and of the one that it
+    /// replaces.
+    pub fn add(&mut self, ledger: &Ledger, psbt: &Psbt, replaces: Option<Txid>, root: Fingerprint) {
+        let spent = |transaction: &Transaction| -> Vec<Txid> {
+            let inputs = transaction.input.iter();
+            inputs.map(|input| input.previous_output.txid).collect()
+        };
+        let mut wanted = spent(&psbt.unsigned_tx);
+        if let Some(replaced) = replaces.and_then(|txid| ledger.transaction(txid)) {
+            wanted.extend(spent(&replaced));
+            wanted.push(replaced.compute_txid());
+            for output in &replaced.output {
+                let script = &output.script_pubkey;
+                let place = ledger.wallet.derivation_of_spk(script.clone());
+                let own = ledger.descriptor().own(root);
+                if let (Some((keychain, index)), Some(own)) = (place, own) {
+                    let step = u32::from(keychain == KeychainKind::Internal);
+                    let steps = [step, index].map(|index| ChildNumber::Normal { index });
+                    let path = own.path().as_ref().extend(steps);
+                    self.origins.insert(script.clone(), (root, path));
+                }
+            }
+        }
+        for txid in wanted {
+            if let Some(transaction) = ledger.transaction(txid) {
+                self.transactions.insert(txid, transaction);
+            }
+        }
+    }
+}
+
 fn refused(error: CreateTxError) -> PaymentError {
     match error {
         CreateTxError::CoinSelection(error) => PaymentError::NotEnough {
@@ -177,7 +237,6 @@ fn refused(error: CreateTxError) -> PaymentError {
             let rate = required.to_sat_per_vb_ceil();
             PaymentError::FeeTooLow(format!("{rate} sat/vB"))
         }
-        CreateTxError::OutputBelowDustLimit(_) => PaymentError::Dust(Amount::ZERO),
         error => PaymentError::Refused(error.to_string()),
     }
 }

@@ -60,7 +60,7 @@ pub struct Review {
 }
 
 impl Review {
-    /// Looks at a PSBT; `weight` is what it will have once it is signed.
+    /// Looks at a PSBT; its fee rate is the one that it will have once it is signed.
     ///
     /// # Errors
     ///
@@ -68,16 +68,18 @@ impl Review {
     pub fn new(
         psbt: &Psbt,
         chain: Chain,
-        weight: bitcoin::Weight,
         is_ours: impl Fn(&ScriptBuf) -> bool,
     ) -> Result<Self, PolicyError> {
         let mut spent = Amount::ZERO;
+        let mut outputs = Vec::new();
         for (index, input) in psbt.iter_funding_utxos().enumerate() {
             let output = input.map_err(|_| PolicyError::UnknownInput(index))?;
             spent = spent
                 .checked_add(output.value)
                 .ok_or(PolicyError::UnknownInput(index))?;
+            outputs.push(output.clone());
         }
+        let size = super::sign_tx::review::virtual_size(psbt, &outputs);
         let mut payments = Vec::new();
         let mut change = Amount::ZERO;
         for output in &psbt.unsigned_tx.output {
@@ -101,7 +103,7 @@ impl Review {
             payments,
             change: change.to_sat(),
             fee,
-            fee_rate: fee.div_ceil(weight.to_vbytes_ceil().max(1)),
+            fee_rate: fee.div_ceil(size.max(1)),
             spent: spent.to_sat(),
         })
     }

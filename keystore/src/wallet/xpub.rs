@@ -9,6 +9,7 @@ use trezor_client::protos;
 
 use super::error::WalletError;
 use super::script::{MAX_ACCOUNT, ScriptKind};
+use super::sign_tx::AccountKey;
 use crate::chain::Chain;
 use crate::device::{Device, DeviceError};
 use crate::interaction::Prompt;
@@ -59,6 +60,16 @@ impl AccountXpub {
         node.set_chain_code(self.xpub.chain_code.to_bytes().to_vec());
         node.set_public_key(self.xpub.public_key.serialize().to_vec());
         node
+    }
+}
+
+impl From<&AccountXpub> for AccountKey {
+    fn from(key: &AccountXpub) -> Self {
+        Self {
+            fingerprint: key.fingerprint,
+            path: key.path.as_ref().clone(),
+            xpub: key.xpub,
+        }
     }
 }
 
@@ -196,7 +207,10 @@ mod tests {
             ("/2h]", "/1h]"),
             ("tpub", "xpub"),
         ] {
-            assert!(KEY.replace(from, to).parse::<AccountXpub>().is_err(), "{to}");
+            assert!(
+                KEY.replace(from, to).parse::<AccountXpub>().is_err(),
+                "{to}"
+            );
         }
     }
 }

@@ -112,7 +112,11 @@ pub enum Command {
         /// To whom
         address: String,
         /// How much: `0.001`, `0.001btc` or `100000sat`
-        #[arg(required_unless_present = "max", conflicts_with = "max", allow_hyphen_values = true)]
+        #[arg(
+            required_unless_present = "max",
+            conflicts_with = "max",
+            allow_hyphen_values = true
+        )]
         amount: Option<String>,
         /// Everything, less the fee
         #[arg(long)]
@@ -165,7 +169,10 @@ pub enum Command {
         wallet: Option<WalletName>,
     },
     /// Exchange labels with other wallets (BIP-329)
-    #[command(subcommand, after_help = "Example:\n  bcm wallet labels export savings > labels.jsonl")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bcm wallet labels export savings > labels.jsonl"
+    )]
     Labels(labels::Labels),
     /// Show or change what may be spent without changing this first
     #[command(after_help = "Examples:
@@ -194,7 +201,12 @@ pub struct Create {
     #[arg(long, value_name = "KIND", conflicts_with = "descriptor")]
     script: Option<ScriptKind>,
     /// Number of the account
-    #[arg(long, default_value_t = 0, value_name = "N", conflicts_with = "descriptor")]
+    #[arg(
+        long,
+        default_value_t = 0,
+        value_name = "N",
+        conflicts_with = "descriptor"
+    )]
     account: u32,
     /// How many have to sign
     #[arg(long, value_name = "M", requires = "cosigner")]
@@ -358,5 +370,8 @@ fn with_wallet<T>(
 
 /// Writes an amount as bitcoin, with all of its digits.
 fn btc(amount: Amount) -> String {
-    format!("{:.8}", amount.display_in(bdk_wallet::bitcoin::Denomination::Bitcoin))
+    format!(
+        "{:.8}",
+        amount.display_in(bdk_wallet::bitcoin::Denomination::Bitcoin)
+    )
 }

@@ -150,7 +150,9 @@ impl Key {
             Self::LockIdle => "a time from 10s to 24h such as 90s, 10m or 2h, or off",
             Self::Color => "auto, always or never",
             Self::SshCurve => "ed25519 or nist256p1",
-            Self::WalletSource => "http://HOST:PORT (bitcoind), tcp://HOST:PORT (Electrum) or file:PATH",
+            Self::WalletSource => {
+                "http://HOST:PORT (bitcoind), tcp://HOST:PORT (Electrum) or file:PATH"
+            }
             Self::WalletCookie => "the file with USER:PASSWORD of bitcoind's RPC",
             Self::WalletTor => "IP:PORT of Tor's SOCKS port",
         }

@@ -118,6 +118,8 @@ impl Server {
             .estimate_fee(target.into(), None)
             .map_err(|error| self.failed(&error))?;
         let rate = Amount::from_btc(rate).map_err(|_| SourceError::NoEstimate(target))?;
-        Ok(FeeRate::from_sat_per_kwu(rate.to_sat().div_ceil(4).max(250)))
+        Ok(FeeRate::from_sat_per_kwu(
+            rate.to_sat().div_ceil(4).max(250),
+        ))
     }
 }

@@ -66,7 +66,9 @@ impl fmt::Display for HostPort {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// None of the three.
-    #[error("`{0}` is no source of blocks, expected http://HOST:PORT, tcp://HOST:PORT or file:PATH")]
+    #[error(
+        "`{0}` is no source of blocks, expected http://HOST:PORT, tcp://HOST:PORT or file:PATH"
+    )]
     Unknown(String),
     /// It would need TLS.
     #[error("`{0}` needs TLS, which bcm has not")]
@@ -84,7 +86,8 @@ impl Hint for EndpointError {
         Some(match self {
             Self::Unknown(_) => "for example http://127.0.0.1:8332".into(),
             Self::Tls(_) | Self::Public(_) => {
-                "use its onion address, or an ssh tunnel: `ssh -L 50001:127.0.0.1:50001 HOST`".into()
+                "use its onion address, or an ssh tunnel: `ssh -L 50001:127.0.0.1:50001 HOST`"
+                    .into()
             }
             Self::Secret => "name the cookie file: `config set wallet.cookie=PATH`".into(),
         })
@@ -105,7 +108,11 @@ impl FromStr for Endpoint {
         }
         let place = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = place.rsplit_once(':').ok_or_else(unknown)?;
-        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(unknown)?;
+        let port = port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(unknown)?;
         let sane = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
         if host.is_empty() || !host.chars().all(sane) {
             return Err(unknown());
@@ -179,11 +186,24 @@ mod tests {
             let refused = public.parse::<Endpoint>().unwrap_err();
             assert!(matches!(refused, EndpointError::Public(_)), "{refused}");
         }
-        for wrong in ["", "http://", "http://x", "http://x:0", "ftp://x:1", "file:", "http://a b:1"] {
+        for wrong in [
+            "",
+            "http://",
+            "http://x",
+            "http://x:0",
+            "ftp://x:1",
+            "file:",
+            "http://a b:1",
+        ] {
             assert!(wrong.parse::<Endpoint>().is_err(), "{wrong}");
         }
-        assert!(matches!("ssl://x:1".parse::<Endpoint>(), Err(EndpointError::Tls(_))));
-        let secret = "http://alice:hunter2@127.0.0.1:1".parse::<Endpoint>().unwrap_err();
+        assert!(matches!(
+            "ssl://x:1".parse::<Endpoint>(),
+            Err(EndpointError::Tls(_))
+        ));
+        let secret = "http://alice:hunter2@127.0.0.1:1"
+            .parse::<Endpoint>()
+            .unwrap_err();
         assert!(!secret.to_string().contains("hunter2"));
     }
 }

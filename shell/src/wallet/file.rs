@@ -40,7 +40,11 @@ impl Blocks {
         })
     }
 
-    pub(super) fn sync(mut self, ledger: &mut Ledger, with: &Sync<'_>) -> Result<Synced, SourceError> {
+    pub(super) fn sync(
+        mut self,
+        ledger: &mut Ledger,
+        with: &Sync<'_>,
+    ) -> Result<Synced, SourceError> {
         let mut blocks = 0;
         for line in 1.. {
             with.check()?;
@@ -60,7 +64,9 @@ impl Blocks {
             let Some((height, hex)) = text.trim().split_once(' ') else {
                 return Err(refuse("it is not a height and a block"));
             };
-            let height: u32 = height.parse().map_err(|_| refuse("its height is no number"))?;
+            let height: u32 = height
+                .parse()
+                .map_err(|_| refuse("its height is no number"))?;
             let bytes = hex::decode(hex.trim()).map_err(|_| refuse("it is not hex"))?;
             let block: Block = deserialize(&bytes).map_err(|_| refuse("it does not decode"))?;
             check(&block).map_err(refuse)?;

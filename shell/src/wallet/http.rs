@@ -4,10 +4,10 @@ use std::fmt;
 use std::io::Read;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bdk_bitcoind_rpc::bitcoincore_rpc::jsonrpc::client::Transport;
 use bdk_bitcoind_rpc::bitcoincore_rpc::jsonrpc::{self, Request, Response};
-use bdk_wallet::bitcoin::base64::Engine as _;
-use bdk_wallet::bitcoin::base64::engine::general_purpose::STANDARD as BASE64;
 use ureq::{Agent, Proxy};
 use zeroize::Zeroizing;
 
@@ -40,10 +40,12 @@ impl Http {
             let word = &via.isolation;
             Proxy::new(&format!("socks5h://{word}:{word}@{}", via.tor))
         });
-        let proxy = proxy.transpose().map_err(|error| SourceError::Unreachable {
-            endpoint: via.tor.clone(),
-            reason: error.to_string(),
-        })?;
+        let proxy = proxy
+            .transpose()
+            .map_err(|error| SourceError::Unreachable {
+                endpoint: via.tor.clone(),
+                reason: error.to_string(),
+            })?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -97,7 +99,10 @@ fn authorization(via: &Via) -> Result<Option<Zeroizing<String>>, SourceError> {
     file.take(MAX_COOKIE)
         .read_to_end(&mut cookie)
         .map_err(|error| refuse(error.to_string()))?;
-    let line = cookie.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = cookie
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if !line.contains(&b':') {
         return Err(refuse("it does not hold USER:PASSWORD".into()));

@@ -187,11 +187,17 @@ impl Node {
         let rate = estimate["feerate"].as_f64();
         let rate = rate.and_then(|rate| Amount::from_btc(rate).ok());
         let rate = rate.ok_or(SourceError::NoEstimate(target))?;
-        Ok(FeeRate::from_sat_per_kwu(rate.to_sat().div_ceil(4).max(250)))
+        Ok(FeeRate::from_sat_per_kwu(
+            rate.to_sat().div_ceil(4).max(250),
+        ))
     }
 
-    pub(super) fn unspent(&self, coin: OutPoint) -> Result<Option<TxOut>, SourceError> {
-        let arguments = [json!(coin.txid), json!(coin.vout), json!(true)];
+    pub(super) fn unspent(
+        &self,
+        coin: OutPoint,
+        mempool: bool,
+    ) -> Result<Option<TxOut>, SourceError> {
+        let arguments = [json!(coin.txid), json!(coin.vout), json!(mempool)];
         let found: Option<Value> = self.call("gettxout", &arguments)?;
         let Some(found) = found else { return Ok(None) };
         let nonsense = || SourceError::Nonsense {

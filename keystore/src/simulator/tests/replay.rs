@@ -244,13 +244,11 @@ macro_rules! replays {
             }
         )*
 
-        /// Transcripts of `SignTx` come with the wallet.
         #[test]
         fn every_transcript_is_replayed() {
             let mut recorded: Vec<String> = std::fs::read_dir(folder())
                 .unwrap()
                 .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
-                .filter(|name| !name.starts_with("tx-"))
                 .collect();
             recorded.sort_unstable();
             let mut replayed = vec![$($name),*];
@@ -313,6 +311,27 @@ replays! {
     state_ready "state-ready",
     state_uninitialized_getpublickey "state-uninitialized-getpublickey",
     state_uninitialized "state-uninitialized",
+    tx_amount_lie "tx-amount-lie",
+    tx_change_other_kind "tx-change-other-kind",
+    tx_high_fee "tx-high-fee",
+    tx_locktime "tx-locktime",
+    tx_mixed_all "tx-mixed-all",
+    tx_multisig_p2sh_p2wsh "tx-multisig-p2sh-p2wsh",
+    tx_multisig_p2wsh "tx-multisig-p2wsh",
+    tx_not_enough "tx-not-enough",
+    tx_op_return "tx-op-return",
+    tx_p2pkh_two "tx-p2pkh-two",
+    tx_p2sh_p2wpkh "tx-p2sh-p2wpkh",
+    tx_p2tr_change "tx-p2tr-change",
+    tx_p2wpkh_change "tx-p2wpkh-change",
+    tx_rejected_output "tx-rejected-output",
+    tx_replace_p2sh_p2wpkh "tx-replace-p2sh-p2wpkh",
+    tx_replace_p2tr "tx-replace-p2tr",
+    tx_replace_p2wpkh "tx-replace-p2wpkh",
+    tx_sweep "tx-sweep",
+    tx_ten_in_twenty_out "tx-ten-in-twenty-out",
+    tx_two_changes "tx-two-changes",
+    tx_version_1 "tx-version-1",
     unlock_cancelled "unlock-cancelled",
     unlock_host_empty "unlock-host-empty",
     unlock_host_too_long "unlock-host-too-long",

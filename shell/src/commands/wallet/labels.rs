@@ -3,9 +3,9 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use bcm_keystore::wallet::WalletName;
 use bcm_keystore::wallet::labels::{self, Label};
 use bcm_keystore::wallet::message::parse_address;
-use bcm_keystore::wallet::WalletName;
 use bdk_wallet::bitcoin::{OutPoint, Txid};
 use clap::Subcommand;
 

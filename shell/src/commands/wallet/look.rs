@@ -23,7 +23,12 @@ struct Balance {
 pub(super) fn balance(app: &App, name: Option<&WalletName>, json: bool) -> Result<(), Report> {
     let (wallet, height, balance, frozen) = with_wallet(app, name, |_, ledger| {
         let frozen = ledger.frozen_value();
-        Ok((ledger.name().to_string(), ledger.height(), ledger.balance(), frozen))
+        Ok((
+            ledger.name().to_string(),
+            ledger.height(),
+            ledger.balance(),
+            frozen,
+        ))
     })?;
     if json {
         return ui::json(&Balance {
@@ -89,11 +94,20 @@ pub(super) fn history(app: &App, name: Option<&WalletName>, json: bool) -> Resul
     // line by line: a table would have to be laid out as a whole first
     let mut text = String::new();
     for event in events {
-        let time = event.time.map_or_else(|| "-".repeat(16), super::sync::local_time);
-        let place = event.height.map_or("unconfirmed".into(), |height| height.to_string());
-        let change = event.change.display_in(bdk_wallet::bitcoin::Denomination::Bitcoin);
+        let time = event
+            .time
+            .map_or_else(|| "-".repeat(16), super::sync::local_time);
+        let place = event
+            .height
+            .map_or("unconfirmed".into(), |height| height.to_string());
+        let change = event
+            .change
+            .display_in(bdk_wallet::bitcoin::Denomination::Bitcoin);
         let label = ui::printable(&event.label.unwrap_or_default());
-        let line = format!("{time}  {place:>11}  {change:>+17.8}  {}  {label}", event.txid);
+        let line = format!(
+            "{time}  {place:>11}  {change:>+17.8}  {}  {label}",
+            event.txid
+        );
         text.push_str(line.trim_end());
         text.push('\n');
     }

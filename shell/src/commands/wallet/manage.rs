@@ -66,7 +66,10 @@ pub(super) fn create(app: &App, asked: Create, json: bool) -> Result<(), Report>
     if json {
         return ui::json(&line);
     }
-    ui::say(&format!("made the {} wallet `{}` on {}", line.script, line.name, line.chain));
+    ui::say(&format!(
+        "made the {} wallet `{}` on {}",
+        line.script, line.name, line.chain
+    ));
     ui::out(&line.descriptor)
 }
 
@@ -94,8 +97,10 @@ async fn descriptor(open: &Open, asked: &Create) -> Result<WalletDescriptor, Rep
     let Some(needed) = asked.multisig else {
         let kind = asked.script.unwrap_or(ScriptKind::P2wpkh);
         if kind.is_multisig() {
-            return Err(Report::usage(format!("{kind} takes the keys of several devices"))
-                .with_hint("add `--multisig 2 --cosigner '[…]xpub…'`"));
+            return Err(
+                Report::usage(format!("{kind} takes the keys of several devices"))
+                    .with_hint("add `--multisig 2 --cosigner '[…]xpub…'`"),
+            );
         }
         let key = account_xpub(device, root, kind, chain, asked.account).await?;
         return Ok(WalletDescriptor::single(kind, key));
@@ -214,9 +219,8 @@ pub(super) fn export(
 
 pub(super) fn remove(app: &App, name: &str) -> Result<(), Report> {
     let keeper = app.keeper.clone();
-    app.runtime().block_on(keeper.with_open(async |open| {
-        Ok(book(open).remove(name)?)
-    }))?;
+    app.runtime()
+        .block_on(keeper.with_open(async |open| Ok(book(open).remove(name)?)))?;
     ui::say(&format!(
         "forgot the wallet `{name}`; its keys are on the device, its labels are gone"
     ));

@@ -72,13 +72,25 @@ impl Rules {
             }
             policy.max_fee_rate = self.max_fee_rate.or(policy.max_fee_rate);
             let sat = |text: &String| amount(text).map(Amount::to_sat);
-            policy.max_fee = self.max_fee.as_ref().map(sat).transpose()?.or(policy.max_fee);
-            policy.per_day = self.per_day.as_ref().map(sat).transpose()?.or(policy.per_day);
+            policy.max_fee = self
+                .max_fee
+                .as_ref()
+                .map(sat)
+                .transpose()?
+                .or(policy.max_fee);
+            policy.per_day = self
+                .per_day
+                .as_ref()
+                .map(sat)
+                .transpose()?
+                .or(policy.per_day);
             for text in &self.allow {
                 policy.allow.insert(parse_address(text, chain)?.to_string());
             }
             for text in &self.disallow {
-                policy.allow.remove(&parse_address(text, chain)?.to_string());
+                policy
+                    .allow
+                    .remove(&parse_address(text, chain)?.to_string());
             }
             policy.own_node = self.own_node.map_or(policy.own_node, |s| s == Switch::On);
             spending.set_policy(chain, policy.clone())?;
@@ -96,10 +108,16 @@ impl Rules {
         let mut row = |name: &str, value: Option<String>| {
             rows.extend(value.map(|value| [name.to_owned(), value]));
         };
-        row("highest fee rate", policy.max_fee_rate.map(|rate| format!("{rate} sat/vB")));
+        row(
+            "highest fee rate",
+            policy.max_fee_rate.map(|rate| format!("{rate} sat/vB")),
+        );
         row("highest fee", policy.max_fee.map(sat));
         row("in 24 hours", policy.per_day.map(sat));
-        row("own node", policy.own_node.then(|| "has to know every coin".into()));
+        row(
+            "own node",
+            policy.own_node.then(|| "has to know every coin".into()),
+        );
         for address in &policy.allow {
             row("allowed", Some(address.clone()));
         }
@@ -109,9 +127,10 @@ impl Rules {
 
 pub(super) fn records(app: &App, json: bool) -> Result<(), Report> {
     let keeper = app.keeper.clone();
-    let records = app.runtime().block_on(keeper.with_open(async |open| {
-        Ok(Spending::open(open.session.store())?.records().to_vec())
-    }))?;
+    let records =
+        app.runtime().block_on(keeper.with_open(async |open| {
+            Ok(Spending::open(open.session.store())?.records().to_vec())
+        }))?;
     if json {
         return ui::json(&records);
     }
@@ -128,5 +147,8 @@ pub(super) fn records(app: &App, json: bool) -> Result<(), Report> {
             record.txid.to_string(),
         ]
     });
-    ui::out(&ui::table(["time", "chain", "wallet", "left", "transaction"], rows))
+    ui::out(&ui::table(
+        ["time", "chain", "wallet", "left", "transaction"],
+        rows,
+    ))
 }

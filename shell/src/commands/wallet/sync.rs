@@ -53,7 +53,10 @@ pub(super) fn run(
     if json {
         return ui::json(&synced);
     }
-    ui::say(&format!("`{name}` is up to date with block {}", synced.height));
+    ui::say(&format!(
+        "`{name}` is up to date with block {}",
+        synced.height
+    ));
     Ok(())
 }
 
