@@ -19,6 +19,7 @@ run: ## build, then open the shell on the embedded simulator (without a terminal
 test: ## install what the tests need, start the real peers, run everything
 	@.ci/need test
 	@tests/peers/prepare
+	@tests/peers/bitcoind
 	$(CARGO) test --locked --workspace
 
 check: fmt clippy doc deny ## everything that needs no test run, fastest first

@@ -18,3 +18,5 @@ mod support;
 mod threats;
 mod unlock;
 mod vectors;
+mod wallet;
+mod wallet_refuses;

@@ -7,6 +7,7 @@
 )]
 
 mod bcm;
+mod bitcoind;
 mod environment;
 mod fake;
 mod peers;
@@ -16,6 +17,7 @@ mod sshd;
 mod wait;
 
 pub use bcm::{Bcm, Output, Running};
+pub use bitcoind::{Bitcoind, Electrs};
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice};
 pub use peers::Peers;
