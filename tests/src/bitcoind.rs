@@ -150,7 +150,7 @@ impl Electrs {
     ///
     /// When it does not come up.
     pub fn start(env: &TestEnv, node: &Bitcoind) -> Self {
-        let (port, monitoring) = (free_port(), free_port());
+        let port = free_port();
         let folder = env.path().join("electrs");
         fs::create_dir_all(&folder).unwrap();
         let log = File::create(folder.join("output")).unwrap();
@@ -165,7 +165,6 @@ impl Electrs {
             .args(["--daemon-rpc-addr", &local(node.rpc)])
             .args(["--daemon-p2p-addr", &local(node.p2p)])
             .args(["--electrum-rpc-addr", &local(port)])
-            .args(["--monitoring-addr", &local(monitoring)])
             .args(["--wait-duration-secs", "1"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

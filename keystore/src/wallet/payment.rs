@@ -1,12 +1,15 @@
 //! Payments: which coins pay whom, as an unsigned PSBT.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bdk_wallet::KeychainKind;
 use bdk_wallet::error::{BuildFeeBumpError, CreateTxError};
+use bdk_wallet::tx_builder::TxOrdering;
 use bitcoin::bip32::{ChildNumber, Fingerprint, KeySource};
 use bitcoin::{
-    Address, Amount, FeeRate, OutPoint, Psbt, Script, ScriptBuf, Sequence, Transaction, Txid,
+    Address, Amount, FeeRate, OutPoint, Psbt, Script, ScriptBuf, Sequence, Transaction, TxIn,
+    TxOut, Txid,
 };
 
 use super::ledger::Ledger;
@@ -139,11 +142,23 @@ impl Ledger {
     /// Any [`PaymentError`]; the wallet is then as it was.
     pub fn bump(&mut self, txid: Txid, rate: FeeRate) -> Result<Psbt, PaymentError> {
         let multisig = self.kind().is_multisig();
+        let replaced = self.transaction(txid).ok_or(PaymentError::Unknown(txid))?;
+        let change = replaced
+            .output
+            .iter()
+            .find(|output| self.is_change(&output.script_pubkey))
+            .map(|output| output.script_pubkey.clone());
         let mut builder = self
             .wallet
             .build_fee_bump(txid)
             .map_err(|error| not_bumped(txid, error))?;
         builder.fee_rate(rate);
+        // what the device knows from before stands where it stood, so that it shows a rise of the
+        // fee and no new payment
+        if let Some(change) = change {
+            builder.drain_to(change);
+        }
+        builder.ordering(in_order_of(&replaced));
         if multisig {
             builder.add_global_xpubs();
         }
@@ -171,6 +186,32 @@ impl Ledger {
         }
         builder.finish().map_err(refused)
     }
+}
+
+/// Sorts inputs and outputs as `replaced` has them, new ones behind.
+fn in_order_of(replaced: &Transaction) -> TxOrdering {
+    let inputs: BTreeMap<OutPoint, usize> = replaced
+        .input
+        .iter()
+        .enumerate()
+        .map(|(index, input)| (input.previous_output, index))
+        .collect();
+    let outputs: BTreeMap<ScriptBuf, usize> = replaced
+        .output
+        .iter()
+        .enumerate()
+        .map(|(index, output)| (output.script_pubkey.clone(), index))
+        .collect();
+    let of_input = move |input: &TxIn| inputs.get(&input.previous_output).copied();
+    let of_output = move |output: &TxOut| outputs.get(&output.script_pubkey).copied();
+    TxOrdering::Custom {
+        input_sort: Arc::new(move |a, b| place(of_input(a)).cmp(&place(of_input(b)))),
+        output_sort: Arc::new(move |a, b| place(of_output(a)).cmp(&place(of_output(b)))),
+    }
+}
+
+fn place(known: Option<usize>) -> usize {
+    known.unwrap_or(usize::MAX)
 }
 
 /// What the device may ask of the host while it signs: transactions, and where keys live.

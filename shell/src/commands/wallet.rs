@@ -244,6 +244,7 @@ pub struct How {
     wallet: Option<WalletName>,
     /// Fee rate, sat/vB
     #[arg(long, value_name = "RATE", conflicts_with = "target", value_parser = spend::fee_rate)]
+    #[arg(allow_hyphen_values = true)]
     fee_rate: Option<bdk_wallet::bitcoin::FeeRate>,
     /// Fee for a confirmation within so many blocks [default: 6]
     #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u16).range(1..=1008))]
