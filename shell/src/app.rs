@@ -174,6 +174,7 @@ impl App {
         match command {
             Command::Config(command) => command.run(self, json).map(done),
             Command::Device(command) => command.run(self, json).map(done),
+            Command::Psbt(command) => command.run(self, json).map(done),
             Command::Stack(command) => command.run(json).map(done),
             Command::Simulator(command) => command.run().map(done),
             Command::Info => {
@@ -210,7 +211,7 @@ impl App {
     }
 
     /// Unlocks, unless something was unlocked or locked in this session before.
-    fn unlock_first(&mut self) -> Result<(), Report> {
+    pub fn unlock_first(&mut self) -> Result<(), Report> {
         let keeper = self.keeper.clone();
         if self.runtime().block_on(keeper.is_fresh()) {
             self.unlock()?;

@@ -6,7 +6,7 @@ use bcm_keystore::device::DeviceSelector;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{config, device, message, simulator, ssh, stack, wallet};
+use crate::commands::{config, device, message, psbt, simulator, ssh, stack, wallet};
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
 
@@ -120,6 +120,9 @@ pub enum Command {
         after_help = "Example:\n  bcm message sign 'I own this' --address bc1q…"
     )]
     Message(message::Command),
+    /// Read, sign and complete partially signed transactions
+    #[command(subcommand, after_help = "Example:\n  bcm psbt show payment.psbt")]
+    Psbt(psbt::Command),
     /// Look at the device and set it up
     #[command(subcommand, after_help = "Example:\n  bcm device info")]
     Device(device::Command),

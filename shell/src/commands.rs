@@ -4,6 +4,7 @@ pub mod config;
 pub mod device;
 pub mod info;
 pub mod message;
+pub mod psbt;
 pub mod simulator;
 pub mod ssh;
 pub mod stack;

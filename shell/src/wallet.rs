@@ -14,10 +14,18 @@ use bcm_keystore::Chain;
 use bcm_keystore::wallet::{Ledger, WalletBook};
 use bdk_wallet::bitcoin::{FeeRate, OutPoint, Transaction, TxOut, Txid};
 
+use crate::report::Report;
 use crate::session::Cancelled;
 
 pub use endpoint::{Endpoint, EndpointError, Via};
 pub use error::SourceError;
+
+/// Says that nobody said where the chain is known.
+pub fn no_source() -> Report {
+    Report::usage("nothing says where to get blocks from").with_hint(
+        "`config set wallet.source=http://127.0.0.1:8332 wallet.cookie=PATH`, or give `--source`",
+    )
+}
 
 /// A connection to where the chain is known.
 #[derive(Debug)]
@@ -68,12 +76,17 @@ impl Sync<'_> {
 }
 
 impl Source {
-    /// Connects, and looks whether it is the right chain.
+    /// Connects, and looks whether it is the right chain, where there is one.
     ///
     /// # Errors
     ///
     /// Any [`SourceError`].
-    pub fn connect(endpoint: &Endpoint, via: &Via, chain: Chain) -> Result<Self, SourceError> {
+    pub fn connect(
+        endpoint: &Endpoint,
+        via: &Via,
+        chain: impl Into<Option<Chain>>,
+    ) -> Result<Self, SourceError> {
+        let chain = chain.into();
         Ok(match endpoint {
             Endpoint::Node(url) => Self::Node(node::Node::connect(url, via, chain)?),
             Endpoint::Electrum(url) => {

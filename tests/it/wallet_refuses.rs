@@ -243,7 +243,7 @@ fn a_fee_out_of_proportion_has_to_be_typed() {
     let words = ["wallet", "send", &to, "10000sat", "--fee-rate", "50"];
     let refused = desk.run(&words);
     assert!(
-        refused.failure(1).contains("out of proportion"),
+        refused.failure(1).contains("% of what is sent"),
         "{refused}"
     );
     let fee = refused

@@ -113,14 +113,6 @@ impl Review {
         let paid: u64 = self.payments.iter().map(|paid| paid.amount).sum();
         paid.saturating_add(self.fee)
     }
-
-    /// Tells whether the fee is absurd: over a tenth of what is paid, or over 1000 sat/vB.
-    pub fn has_absurd_fee(&self) -> bool {
-        let paid: u64 = self.payments.iter().map(|paid| paid.amount).sum();
-        // a transaction to oneself pays nobody: there the fee is compared with what moves
-        let moved = if paid == 0 { self.change } else { paid };
-        self.fee_rate > 1000 || self.fee > moved / 10
-    }
 }
 
 /// Why the owner's own rules forbid a transaction.
@@ -348,12 +340,5 @@ mod tests {
         assert!(check(&policy, &this, &records).is_err());
         let as_replacement = policy.check(&this, Some(txid(4)), &records, Chain::Regtest, NOW);
         assert!(as_replacement.is_ok());
-    }
-
-    #[test]
-    fn an_absurd_fee_is_seen() {
-        assert!(!review(1, 10_000, 1_000, 5).has_absurd_fee());
-        assert!(review(1, 10_000, 1_001, 5).has_absurd_fee());
-        assert!(review(1, 100_000_000, 200_000, 1001).has_absurd_fee());
     }
 }

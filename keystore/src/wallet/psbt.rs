@@ -246,3 +246,6 @@ pub fn extract(psbt: &Psbt) -> Result<Transaction, PsbtError> {
         None => Ok(psbt.clone().extract_tx_unchecked_fee_rate()),
     }
 }
+
+#[cfg(test)]
+mod tests;

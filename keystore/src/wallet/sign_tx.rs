@@ -183,3 +183,7 @@ fn coin_name(chain: Chain) -> &'static str {
         Chain::Regtest => "Regtest",
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "simulator")]
+mod tests;

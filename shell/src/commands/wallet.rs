@@ -1,5 +1,6 @@
 //! `wallet`: wallets whose keys stay on the device.
 
+pub mod guard;
 mod labels;
 mod look;
 mod manage;
@@ -11,7 +12,7 @@ mod sync;
 use std::path::PathBuf;
 
 use bcm_keystore::wallet::{ExportFormat, Ledger, ScriptKind, WalletBook, WalletName};
-use bdk_wallet::bitcoin::{Amount, OutPoint, Txid};
+use bdk_wallet::bitcoin::{Amount, OutPoint, Transaction, Txid};
 use clap::{Args, Subcommand};
 
 use crate::app::App;
@@ -336,14 +337,15 @@ impl Command {
 
 impl Source {
     /// Returns where to look: flag over file, `None` where neither says.
-    fn endpoint(&self, app: &App) -> Result<Option<Endpoint>, Report> {
+    pub fn endpoint(&self, app: &App) -> Result<Option<Endpoint>, Report> {
         match &self.source {
             Some(text) => Ok(Some(text.parse()?)),
             None => Ok(app.config()?.wallet_source()),
         }
     }
 
-    fn via(&self, app: &App) -> Result<crate::wallet::Via, Report> {
+    /// Returns how to get there.
+    pub fn via(&self, app: &App) -> Result<crate::wallet::Via, Report> {
         let config = app.config()?;
         let cookie = self.cookie.clone().or_else(|| config.wallet_cookie());
         Ok(crate::wallet::Via::new(cookie, config.wallet_tor()))
@@ -353,6 +355,23 @@ impl Source {
 /// Returns the wallets of the chain that is worked on.
 pub fn book(open: &Open) -> WalletBook {
     WalletBook::new(open.session.store(), open.chain)
+}
+
+/// Notes a transaction that was sent in each wallet that it concerns, if one is open.
+///
+/// # Errors
+///
+/// What a wallet refuses.
+pub fn note_sent(app: &App, transaction: &Transaction) -> Result<(), Report> {
+    let keeper = app.keeper.clone();
+    let book = app.runtime().block_on(keeper.peek(|open| book(open)));
+    let Some(book) = book else { return Ok(()) };
+    for wallet in book.list()? {
+        let mut ledger = book.open(Some(wallet.name.as_str()))?;
+        ledger.note_sent(transaction.clone(), unix_time().unsigned_abs());
+        book.save(&mut ledger)?;
+    }
+    Ok(())
 }
 
 /// Opens a wallet in the session and runs `work` with it.

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bcm_keystore::secret::LockedPage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{
-    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+    InputModes, LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush,
+    tcgetattr, tcsetattr,
 };
 use zeroize::Zeroizing;
 
@@ -84,6 +85,23 @@ impl Tty {
         };
         self.write(&format!("{shown}\r\n"))?;
         key
+    }
+
+    /// Asks for a line, which is shown as it is typed. `off` withdraws the question.
+    pub fn line(&self, question: &str, off: &dyn Fn() -> bool) -> Result<String, EntryError> {
+        const LONGEST: usize = 1000;
+        // what was typed ahead was not meant for this question
+        tcflush(&self.0, QueueSelector::IFlush).map_err(|_| EntryError::NoTerminal)?;
+        self.write(question)?;
+        let mut source = Polled::new(&self.0, off);
+        let mut typed = Vec::new();
+        loop {
+            match next_byte(&mut source)? {
+                b'\r' | b'\n' => return Ok(String::from_utf8_lossy(&typed).into_owned()),
+                byte if typed.len() < LONGEST => typed.push(byte),
+                _ => {}
+            }
+        }
     }
 
     fn write(&self, text: &str) -> Result<(), EntryError> {

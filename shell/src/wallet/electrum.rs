@@ -36,7 +36,11 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    pub(super) fn connect(place: &HostPort, via: &Via, chain: Chain) -> Result<Self, SourceError> {
+    pub(super) fn connect(
+        place: &HostPort,
+        via: &Via,
+        chain: Option<Chain>,
+    ) -> Result<Self, SourceError> {
         let endpoint = format!("tcp://{place}");
         let tor = place.is_onion().then(|| {
             let word = &via.isolation;
@@ -53,7 +57,9 @@ impl Server {
         };
         let client = Client::from_config(&endpoint, config).map_err(unreachable)?;
         let genesis = client.block_header(0).map_err(unreachable)?;
-        if genesis.block_hash() != genesis_block(chain.network()).block_hash() {
+        if let Some(chain) = chain
+            && genesis.block_hash() != genesis_block(chain.network()).block_hash()
+        {
             return Err(SourceError::OtherChain { endpoint, chain });
         }
         Ok(Self {

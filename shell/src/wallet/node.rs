@@ -53,7 +53,11 @@ struct ChainInfo {
 }
 
 impl Node {
-    pub(super) fn connect(place: &HostPort, via: &Via, chain: Chain) -> Result<Self, SourceError> {
+    pub(super) fn connect(
+        place: &HostPort,
+        via: &Via,
+        chain: Option<Chain>,
+    ) -> Result<Self, SourceError> {
         let transport = jsonrpc::Client::with_transport(Http::new(place, via)?);
         let mut node = Self {
             client: Client::from_jsonrpc(transport),
@@ -62,7 +66,9 @@ impl Node {
             pruned_below: 0,
         };
         let genesis: BlockHash = node.call("getblockhash", &[json!(0)])?;
-        if genesis != genesis_block(chain.network()).block_hash() {
+        if let Some(chain) = chain
+            && genesis != genesis_block(chain.network()).block_hash()
+        {
             return Err(SourceError::OtherChain {
                 endpoint: node.endpoint,
                 chain,

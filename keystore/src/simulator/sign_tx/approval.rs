@@ -86,10 +86,10 @@ impl Signing<'_> {
         original: Option<&Output>,
     ) -> Result<(), Stop> {
         let path = &output.address_n;
-        if let (false, Some(kind)) = (path.is_empty(), input_script_type(output.script_type())) {
-            if !path::fits(self.coin, kind, output.multisig.is_some(), path) {
-                self.engine.warn_of_path(path)?;
-            }
+        if let (false, Some(kind)) = (path.is_empty(), input_script_type(output.script_type()))
+            && !path::fits(self.coin, kind, output.multisig.is_some(), path)
+        {
+            self.engine.warn_of_path(path)?;
         }
         self.totals.weight.add_output(script.len());
         self.totals.outputs += i128::from(output.amount());

@@ -59,14 +59,13 @@ impl Version2 {
         let signed = |input: &bitcoin::psbt::Input| {
             !input.partial_sigs.is_empty() || input.tap_key_sig.is_some()
         };
-        if psbt.inputs.iter().any(signed) {
-            if let Some([flags]) = maps
+        if psbt.inputs.iter().any(signed)
+            && let Some([flags]) = maps
                 .global
                 .get_mut(&[TX_MODIFIABLE][..])
                 .map(|v| &mut v[..])
-            {
-                *flags &= !MODIFIABLE;
-            }
+        {
+            *flags &= !MODIFIABLE;
         }
         for (map, kept) in maps.inputs.iter_mut().zip(&self.inputs) {
             map.extend(kept.clone());

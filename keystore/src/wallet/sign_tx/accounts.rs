@@ -15,7 +15,9 @@ use crate::interaction::Prompt;
 /// Returns the part of a path down to the last hardened step: what an account key is given out for.
 pub(super) fn account_of(path: &DerivationPath) -> &[ChildNumber] {
     let steps: &[ChildNumber] = path.as_ref();
-    let hardened = steps.iter().rposition(|step| step.is_hardened());
+    let hardened = steps
+        .iter()
+        .rposition(bitcoin::bip32::ChildNumber::is_hardened);
     hardened.map_or(&[], |last| &steps[..=last])
 }
 
@@ -91,8 +93,8 @@ impl<'a> Accounts<'a> {
         self.known.iter().enumerate().find_map(|(place, account)| {
             let prefix: &[ChildNumber] = account.path.as_ref();
             let rest = steps.strip_prefix(prefix)?;
-            let fits =
-                account.fingerprint == *fingerprint && rest.iter().all(|step| step.is_normal());
+            let fits = account.fingerprint == *fingerprint
+                && rest.iter().all(bitcoin::bip32::ChildNumber::is_normal);
             fits.then_some((place, *account, rest))
         })
     }

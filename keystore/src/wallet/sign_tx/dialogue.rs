@@ -112,14 +112,14 @@ fn answer(plan: &Plan, request: &TxRequest) -> Result<TxAck, SignError> {
     }
     let stranger = || implausible("it asks for a transaction that this one does not spend");
     let txid = from_wire(details.tx_hash()).ok_or_else(stranger)?;
-    if original::is(plan.original.as_ref(), &txid) {
-        if let Some(original) = &plan.original {
-            match request.request_type() {
-                R::TXMETA => return Ok(original.meta.clone()),
-                R::TXORIGINPUT => return known(&original.inputs),
-                R::TXORIGOUTPUT => return known(&original.outputs),
-                _ => {}
-            }
+    if original::is(plan.original.as_ref(), &txid)
+        && let Some(original) = &plan.original
+    {
+        match request.request_type() {
+            R::TXMETA => return Ok(original.meta.clone()),
+            R::TXORIGINPUT => return known(&original.inputs),
+            R::TXORIGOUTPUT => return known(&original.outputs),
+            _ => {}
         }
     }
     let previous = plan.previous.get(&txid).ok_or_else(stranger)?;

@@ -111,12 +111,13 @@ impl Parts<'_> {
         let source = request.previous.origin(&old.script_pubkey);
         // of the same kind as what is spent, or the device would not take it for change either
         let like = self.checked.inputs.iter().flatten().next();
-        if let (Some(source), Some(like)) = (source, like) {
-            if source.0 == request.fingerprint && like.template.multisig.is_none() {
-                let mut own = like.clone();
-                own.source = source;
-                return Ok(message::own_output(old, &own, self.accounts));
-            }
+        if let (Some(source), Some(like)) = (source, like)
+            && source.0 == request.fingerprint
+            && like.template.multisig.is_none()
+        {
+            let mut own = like.clone();
+            own.source = source;
+            return Ok(message::own_output(old, &own, self.accounts));
         }
         message::payment(old, network(request.chain)).map_err(|error| match error {
             Untellable::Script => SignError::UnknownOutput(index),

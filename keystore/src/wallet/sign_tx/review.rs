@@ -164,13 +164,12 @@ impl Review {
                     previous
                         .output
                         .get(usize::try_from(outpoint.vout).unwrap_or(usize::MAX)),
-                ) {
-                    if told != found {
-                        warnings.push(format!(
-                            "input {index} is said to hold {}, its transaction says {}",
-                            told.value, found.value
-                        ));
-                    }
+                ) && told != found
+                {
+                    warnings.push(format!(
+                        "input {index} is said to hold {}, its transaction says {}",
+                        told.value, found.value
+                    ));
                 }
             }
             if let Some(sighash) = input.sighash_type.filter(|asked| !covers_all(*asked)) {
@@ -276,7 +275,7 @@ fn satisfaction(input: &Input, spent: Option<&TxOut>) -> (u64, u64) {
         let witness = input.final_script_witness.as_ref();
         return (
             script as u64,
-            witness.map_or(0, |witness| witness.size()) as u64,
+            witness.map_or(0, bitcoin::Witness::size) as u64,
         );
     }
     let Some(spent) = spent else { return (0, 0) };

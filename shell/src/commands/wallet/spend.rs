@@ -7,21 +7,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bcm_keystore::store::write_private;
 use bcm_keystore::wallet::message::parse_address;
-use bcm_keystore::wallet::policy::{PolicyError, Review};
+use bcm_keystore::wallet::policy::Review;
 use bcm_keystore::wallet::psbt::{extract, finalize};
-use bcm_keystore::wallet::record::{Record, Spending};
 use bcm_keystore::wallet::{
-    Fee, Known, Ledger, Recipient, SignReport, SignRequest, WalletError, WalletName, sign_psbt,
+    Fee, Known, Ledger, Recipient, SignError, SignRequest, WalletError, WalletName, sign_psbt,
 };
 use bdk_wallet::bitcoin::{Amount, Denomination, FeeRate, OutPoint, Psbt, Transaction, Txid};
 use serde::Serialize;
 
-use super::{How, book, btc};
+use super::{How, book, btc, guard};
 use crate::app::App;
+use crate::commands::psbt::accept_fee;
 use crate::report::{Kind, Report};
-use crate::session::{Open, blocking};
+use crate::session::{Keeper, Open, blocking};
 use crate::ui::{self, Style};
-use crate::wallet::{Endpoint, Source, SourceError, Via};
+use crate::wallet::{Endpoint, Source, Via};
 
 /// For a confirmation within an hour, as a rule.
 const TARGET: u16 = 6;
@@ -103,7 +103,7 @@ impl Spend {
         let keeper = app.keeper.clone();
         let outcome = app
             .runtime()
-            .block_on(keeper.with_open(async |open| spend.spend(open).await))?;
+            .block_on(keeper.with_open(async |open| spend.spend(open, &keeper).await))?;
         if json {
             return ui::json(&outcome);
         }
@@ -115,14 +115,13 @@ impl Spend {
         ui::out(&outcome.review.txid.to_string())
     }
 
-    async fn spend(&self, open: &Open) -> Result<Outcome, Report> {
+    async fn spend(&self, open: &Open, keeper: &Keeper) -> Result<Outcome, Report> {
         let book = book(open);
         let mut ledger = book.open(self.how.wallet.as_ref().map(WalletName::as_str))?;
         let rate = self.rate(open).await?;
         let mut psbt = self.unsigned(&mut ledger, rate)?;
         let review = Review::new(&psbt, open.chain, |script| ledger.is_ours(script))?;
         show(&review);
-        self.check_fee(&review)?;
         // the change address is spoken for from here on
         book.save(&mut ledger)?;
         let mut outcome = Outcome {
@@ -135,7 +134,9 @@ impl Spend {
             transaction: None,
         };
         if !self.how.unsigned {
-            let transaction = self.sign(open, &ledger, &mut psbt, &outcome.review).await?;
+            let transaction = self
+                .sign(open, keeper, &ledger, &mut psbt, &outcome.review)
+                .await?;
             outcome.signed = true;
             outcome.complete = transaction.is_some();
             if let Some(transaction) = transaction {
@@ -167,13 +168,6 @@ impl Spend {
         })
     }
 
-    fn check_fee(&self, review: &Review) -> Result<(), Report> {
-        if !review.has_absurd_fee() || self.how.accept_fee == Some(review.fee) {
-            return Ok(());
-        }
-        Err(absurd_fee(review.fee, review.fee_rate))
-    }
-
     async fn rate(&self, open: &Open) -> Result<FeeRate, Report> {
         if let Some(rate) = self.how.fee_rate {
             return Ok(rate);
@@ -194,6 +188,7 @@ impl Spend {
     async fn sign(
         &self,
         open: &Open,
+        keeper: &Keeper,
         ledger: &Ledger,
         psbt: &mut Psbt,
         review: &Review,
@@ -202,11 +197,9 @@ impl Spend {
             What::Bump(txid) | What::Cancel(txid) => Some(txid),
             What::Pay(..) => None,
         };
-        let source = self
-            .endpoint
-            .clone()
-            .map(|endpoint| (endpoint, self.via.clone()));
-        check_rules(open, psbt, review, replaced, source).await?;
+        let place = self.endpoint.clone();
+        let source = place.map(|endpoint| (endpoint, self.via.clone()));
+        guard::check_rules(open, psbt, review, replaced, source).await?;
         let root = open.session.fingerprint();
         // a payment that is taken back is a new one for the device, which shows where it goes
         let replaces = match self.what {
@@ -215,14 +208,21 @@ impl Spend {
         };
         let mut known = Known::default();
         known.add(ledger, psbt, replaces, root);
-        let request = SignRequest {
+        let request = |allow_fee: bool| SignRequest {
             accounts: ledger.descriptor().keys().iter().map(Into::into).collect(),
-            previous: Box::new(known),
+            previous: Box::new(known.clone()),
             replaces,
-            allow_fee: self.how.accept_fee == Some(review.fee),
+            allow_fee,
             ..SignRequest::new(open.chain, root)
         };
-        let report = sign_psbt(open.session.device(), psbt, request).await?;
+        let device = open.session.device();
+        let report = match sign_psbt(device, psbt, request(false)).await {
+            Err(SignError::AbsurdFee(alarm)) => {
+                accept_fee(keeper, self.how.accept_fee, alarm)?;
+                sign_psbt(device, psbt, request(true)).await?
+            }
+            outcome => outcome?,
+        };
         let name = ledger.name().to_string();
         let mut complete = psbt.clone();
         let transaction = match finalize(&mut complete) {
@@ -233,7 +233,7 @@ impl Spend {
             Err(_) => None,
         };
         let txid = transaction.as_ref().map(Transaction::compute_txid);
-        record(open, &report, review, txid, Some(name), replaced)?;
+        guard::record(open, &report, review, txid, Some(name), replaced)?;
         Ok(transaction)
     }
 
@@ -281,91 +281,6 @@ fn beside(path: &Path) -> PathBuf {
         Some(folder) if folder.as_os_str().is_empty() => Path::new(".").join(path),
         _ => path.to_owned(),
     }
-}
-
-/// Refuses a fee that nobody pays on purpose.
-pub fn absurd_fee(fee: u64, rate: u64) -> Report {
-    Report::text(
-        Kind::Failed,
-        format!("the fee of {fee} sat ({rate} sat/vB) is out of proportion"),
-    )
-    .with_note("the device was not asked")
-    .with_hint(format!("if it is meant, say so: `--accept-fee {fee}`"))
-}
-
-/// Checks a transaction against the owner's rules, with the own node where they want it.
-pub async fn check_rules(
-    open: &Open,
-    psbt: &Psbt,
-    review: &Review,
-    replaced: Option<Txid>,
-    source: Option<(Endpoint, Via)>,
-) -> Result<(), Report> {
-    let spending = Spending::open(open.session.store())?;
-    let policy = spending.policy(open.chain);
-    policy.check(
-        review,
-        replaced,
-        spending.records(),
-        open.chain,
-        unix_time(),
-    )?;
-    if !policy.own_node {
-        return Ok(());
-    }
-    let (endpoint, via) = source.ok_or(SourceError::NotOwn)?;
-    let chain = open.chain;
-    let inputs = psbt.unsigned_tx.input.iter();
-    let coins: Vec<OutPoint> = inputs.map(|input| input.previous_output).collect();
-    let claimed: Vec<_> = psbt
-        .iter_funding_utxos()
-        .map(|output| output.ok().cloned())
-        .collect();
-    let is_replacement = replaced.is_some();
-    blocking(None, move |cancelled| {
-        let source = Source::connect(&endpoint, &via, chain)?;
-        for (coin, claimed) in coins.iter().zip(claimed) {
-            cancelled.check().map_err(|_| SourceError::Cancelled)?;
-            let refuse = |reason: &str| PolicyError::OwnNode {
-                coin: coin.to_string(),
-                reason: reason.to_owned(),
-            };
-            match source.unspent(*coin, !is_replacement)? {
-                None => return Err(refuse("it is spent, or never was").into()),
-                Some(found) if Some(&found) != claimed.as_ref() => {
-                    return Err(refuse("it has another amount or owner").into());
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(())
-    })
-    .await
-}
-
-/// Keeps a record of what was signed.
-pub fn record(
-    open: &Open,
-    report: &SignReport,
-    review: &Review,
-    txid: Option<Txid>,
-    wallet: Option<String>,
-    replaces: Option<Txid>,
-) -> Result<(), Report> {
-    let digest = |bytes: &[u8; 32]| hex::encode(bytes);
-    let mut spending = Spending::open(open.session.store())?;
-    Ok(spending.add(Record {
-        txid: txid.unwrap_or(report.txid),
-        chain: open.chain,
-        time: unix_time(),
-        wallet,
-        leaving: review.leaving(),
-        fee: review.fee,
-        replaces,
-        digest_before: digest(&report.digest_before),
-        digest_after: digest(&report.digest_after),
-        confirmed: report.confirmed.clone(),
-    })?)
 }
 
 fn show(review: &Review) {

@@ -18,7 +18,7 @@ pub(super) fn run(
     json: bool,
 ) -> Result<(), Report> {
     let Some(endpoint) = source.endpoint(app)? else {
-        return Err(no_source());
+        return Err(wallet::no_source());
     };
     let via = source.via(app)?;
     let keeper = app.keeper.clone();
@@ -58,13 +58,6 @@ pub(super) fn run(
         synced.height
     ));
     Ok(())
-}
-
-/// Says that nobody said where the chain is known.
-pub(super) fn no_source() -> Report {
-    Report::usage("nothing says where to get blocks from").with_hint(
-        "`config set wallet.source=http://127.0.0.1:8332 wallet.cookie=PATH`, or give `--source`",
-    )
 }
 
 fn bar() -> ProgressBar {
