@@ -43,6 +43,7 @@ bench: ## measure the release binary beside trezor-agent
 	@tests/peers/prepare
 	$(CARGO) build --locked --release --package bcm-shell
 	tests/bench/startup.sh
+	tests/bench/wallet.sh
 
 install: ## build the release binary and put it into PREFIX/bin (default ~/.local/bin)
 	@.ci/need build

@@ -441,6 +441,51 @@ fn coins_are_frozen_named_and_labelled() {
 }
 
 #[test]
+fn a_psbt_of_bitcoind_with_inputs_of_every_script_is_signed_and_confirmed() {
+    let desk = Desk::new();
+    let node = Bitcoind::start(&desk.env);
+    desk.connect(&node);
+    for kind in KINDS {
+        desk.text(&["wallet", "create", kind, "--script", kind]);
+        watch(&node, &desk, kind);
+        node.pay(&desk.address(kind), "0.1");
+    }
+    node.mine(1);
+    let mut inputs = Vec::new();
+    for kind in KINDS {
+        desk.text(&["wallet", "sync", kind]);
+        let coins = desk.json(&["wallet", "utxos", kind]);
+        let (txid, vout) = coins[0]["coin"].as_str().unwrap().split_once(':').unwrap();
+        inputs.push(format!("{{\"txid\":\"{txid}\",\"vout\":{vout}}}"));
+    }
+    let back = desk.address("p2tr");
+    let outputs = format!("[{{\"{}\":0.3}},{{\"{back}\":0.0999}}]", node.address());
+    let inputs = format!("[{}]", inputs.join(","));
+    let mut psbt = node.cli(["createpsbt", &inputs, &outputs]);
+    for kind in KINDS {
+        // each watches its own: what it knows of its coin goes into the PSBT
+        let wallet = format!("-rpcwallet={kind}");
+        let processed = node.cli([&wallet, "walletprocesspsbt", &psbt, "false"]);
+        let processed: Value = serde_json::from_str(&processed).unwrap();
+        psbt = processed["psbt"].as_str().unwrap().to_owned();
+    }
+    let unsigned = desk.env.write("unsigned.psbt", psbt);
+    let signed = desk.env.path().join("signed.psbt");
+    let (unsigned, signed) = (unsigned.to_str().unwrap(), signed.to_str().unwrap());
+    let told = desk.json(&["psbt", "sign", unsigned, "-o", signed]);
+    assert_eq!(told["signed_inputs"].as_array().unwrap().len(), 4, "{told}");
+    let txid = desk.text(&["psbt", "broadcast", signed]);
+    node.mine(1);
+    let confirmed = node.cli(["-rpcwallet=p2tr", "gettransaction", &txid]);
+    let confirmed: Value = serde_json::from_str(&confirmed).unwrap();
+    assert_eq!(confirmed["confirmations"], 1, "{confirmed}");
+    for kind in KINDS {
+        desk.text(&["wallet", "sync", kind]);
+        assert_eq!(desk.total(kind), watched(&node, kind), "{kind}");
+    }
+}
+
+#[test]
 fn a_payment_is_taken_back_before_it_is_confirmed() {
     let desk = Desk::new();
     let node = Bitcoind::start(&desk.env);
@@ -528,11 +573,16 @@ fn ten_thousand_transactions_are_looked_at_in_a_moment() {
     ]);
     assert_eq!(desk.total("old"), 10_000_000);
 
+    // a moment is 200 ms for the binary that people have, which `tests/bench/wallet.sh` gives; ciphers
+    // are twenty times slower in a build without optimisation
+    let is_release = std::env::var_os("BCM_TEST_BINARY").is_some();
+    let moment = Duration::from_millis(if is_release { 200 } else { 8_000 });
     // beside a command that opens no wallet: what unlocking takes is another matter
     let fastest = |words: &[&str]| (0..3).map(|_| desk.run(words).elapsed).min().unwrap();
     let without = fastest(&["wallet", "records"]);
     for look in ["balance", "history"] {
         let took = fastest(&["wallet", look]).saturating_sub(without);
-        assert!(took < Duration::from_millis(200), "{look} took {took:?}");
+        eprintln!("{look} took {took:?}");
+        assert!(took < moment, "{look} took {took:?}");
     }
 }

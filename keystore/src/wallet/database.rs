@@ -69,6 +69,7 @@ pub(super) struct Row {
 pub(super) struct Database(Connection);
 
 /// What stands in a BLOB column.
+#[derive(Clone, Copy)]
 struct Bytes<T>(T);
 
 impl<const N: usize> FromSql for Bytes<[u8; N]> {
