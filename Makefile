@@ -38,12 +38,13 @@ doc: ## documentation; a broken link is an error
 deny: ## licences, bans, sources and (where the database can be reached) advisories
 	@.ci/deny
 
-bench: ## measure the release binary beside trezor-agent
+bench: ## measure the release binary beside trezor-agent and hwi
 	@.ci/need test bench
 	@tests/peers/prepare
 	$(CARGO) build --locked --release --package bcm-shell
 	tests/bench/startup.sh
 	tests/bench/wallet.sh
+	tests/bench/psbt.sh
 
 install: ## build the release binary and put it into PREFIX/bin (default ~/.local/bin)
 	@.ci/need build

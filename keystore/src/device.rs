@@ -133,8 +133,10 @@ impl Device {
             prompt,
             cancelled: cancel.0.clone(),
             run: Box::new(move |dialogue| {
+                let answer = talk(dialogue);
+                dialogue.done();
                 // nobody waits for the answer any more: the request was cancelled
-                let _ = reply.send(talk(dialogue));
+                let _ = reply.send(answer);
             }),
         };
         if self.jobs.send((job, self.running.clone())).is_err() {

@@ -10,6 +10,7 @@ mod clients;
 mod config;
 mod device_loss;
 mod hostile_device;
+mod psbt;
 mod repl;
 mod secrets;
 mod ssh_agent;

@@ -13,6 +13,8 @@ pub enum Adversary {
     OtherUser,
     /// Someone between this machine and a host, or the host itself.
     Network,
+    /// Whoever made a file that the person works on: a PSBT, a message.
+    Correspondent,
     /// A program that answers where a device or a bridge is expected.
     FalseDevice,
     /// Someone who reads the disk, a backup or a core file afterwards.

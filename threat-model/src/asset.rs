@@ -14,6 +14,8 @@ pub enum Asset {
     Hosts,
     /// The knowledge that a hidden wallet exists, and what it holds.
     Deniability,
+    /// The bitcoins of a wallet.
+    Money,
     /// The state that bcm keeps on disk.
     State,
     /// The terminal, by which the person judges everything else.

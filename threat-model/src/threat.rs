@@ -230,6 +230,58 @@ pub const THREATS: &[Threat] = &[
             "tests/it/unlock.rs::a_device_in_bootloader_mode_is_refused",
         ],
     },
+    Threat {
+        id: "T-20",
+        title: "A PSBT says that less is spent than is, and the rest goes to the miners",
+        asset: Asset::Money,
+        adversary: Adversary::Correspondent,
+        mitigation: "Every amount is compared with the transaction that is spent, whose id is \
+                     computed; the device gets the same transactions and compares again; a fee over \
+                     10 % or 1000 sat/vB has to be typed",
+        tests: &[
+            "tests/it/psbt.rs::a_lie_about_an_amount_ends_with_exit_code_4",
+            "tests/it/psbt.rs::an_absurd_fee_is_typed_before_it_is_paid",
+            "keystore/src/wallet/sign_tx/tests/attacks.rs::what_is_spent_has_to_be_known_and_true",
+        ],
+    },
+    Threat {
+        id: "T-21",
+        title: "A payment is presented as change, or a cosigner is swapped, so that nobody looks",
+        asset: Asset::Money,
+        adversary: Adversary::Correspondent,
+        mitigation: "Each key that a PSBT calls this wallet's or a cosigner's is derived from the \
+                     account key and compared before the device is asked; whose account is not known \
+                     is shown as a payment; the device derives change itself",
+        tests: &[
+            "keystore/src/wallet/sign_tx/tests/attacks.rs::a_payment_that_is_presented_as_change_is_refused",
+            "keystore/src/wallet/sign_tx/tests/attacks.rs::a_taproot_output_that_is_presented_as_change_is_refused",
+            "keystore/src/wallet/sign_tx/tests/attacks.rs::a_swapped_cosigner_is_refused",
+        ],
+    },
+    Threat {
+        id: "T-22",
+        title: "A device, or something between, returns a signature for another transaction",
+        asset: Asset::Money,
+        adversary: Adversary::FalseDevice,
+        mitigation: "Every signature is verified against the transaction and the key before it enters \
+                     the PSBT, and the transaction that the device serialized has to be the same; \
+                     otherwise nothing is kept and the device is not to be trusted",
+        tests: &[
+            "keystore/src/wallet/sign_tx/tests/attacks.rs::a_signature_for_another_message_never_enters_the_psbt",
+            "keystore/src/wallet/sign_tx/tests/attacks.rs::another_transaction_or_no_signature_at_all_is_a_hard_stop",
+        ],
+    },
+    Threat {
+        id: "T-23",
+        title: "A PSBT asks for a signature that leaves parts of the transaction open",
+        asset: Asset::Money,
+        adversary: Adversary::Correspondent,
+        mitigation: "Sighash types other than ALL and DEFAULT are refused; with a flag they are signed \
+                     with ALL, the only one that the device knows",
+        tests: &[
+            "keystore/src/wallet/sign_tx/tests/attacks.rs::a_sighash_type_that_leaves_something_open_needs_a_flag_and_is_signed_with_all",
+        ],
+    },
 ];
 
 #[cfg(test)]

@@ -244,9 +244,7 @@ impl Dialogue<'_> {
         &mut self,
         request: &Q,
     ) -> Result<A, DeviceError> {
-        let answer = self.converse(Message::encode(request));
-        self.actor.interaction.device_done();
-        let answer = answer?;
+        let answer = self.converse(Message::encode(request))?;
         if !answer.is::<A>() {
             let got = answer
                 .name()
@@ -257,6 +255,11 @@ impl Dialogue<'_> {
         answer
             .decode()
             .map_err(|_| DeviceError::Damaged(Message::name_of::<A>()))
+    }
+
+    /// Tells the person that the device waits no longer.
+    pub(crate) fn done(&self) {
+        self.actor.interaction.device_done();
     }
 
     /// Makes our session the current one again.

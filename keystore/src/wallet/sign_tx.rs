@@ -113,7 +113,8 @@ impl fmt::Debug for SignRequest {
 pub struct SignReport {
     /// Inputs that have a signature of this wallet now.
     pub signed_inputs: Vec<usize>,
-    /// Id of the transaction, final where every input has a witness.
+    /// Id of the transaction with the signatures of this wallet: final, unless signatures of others
+    /// are still to come into a script without witness.
     pub txid: Txid,
     /// SHA-256 of the PSBT as it came.
     pub digest_before: [u8; 32],
@@ -139,7 +140,7 @@ pub async fn sign_psbt(
     let digest_before = digest(psbt);
     let wanted = check::unknown_accounts(psbt, &request)?;
     if !wanted.is_empty() {
-        let known = accounts::ask(device, &request, wanted).await?;
+        let known = accounts::ask(device, request.chain, request.fingerprint, wanted).await?;
         request.accounts.extend(known);
     }
     let checked = check::check(psbt, &request)?;
@@ -151,10 +152,11 @@ pub async fn sign_psbt(
         .dialogue(prompt, move |device| Ok(dialogue::run(device, &told)))
         .await??;
     let signed = verify::verify(psbt, &checked, &outcome)?;
+    let txid = signed.txid();
     let signed_inputs = signed.insert(psbt);
     Ok(SignReport {
         signed_inputs,
-        txid: checked.txid(),
+        txid,
         digest_before,
         digest_after: digest(psbt),
         confirmed: plan.confirmed(),

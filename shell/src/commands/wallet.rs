@@ -281,7 +281,7 @@ impl Command {
     /// Runs it.
     pub fn run(self, app: &mut App, json: bool) -> Result<(), Report> {
         match self {
-            Self::Create(new) => manage::create(app, *new, json),
+            Self::Create(new) => manage::create(app, &new, json),
             Self::Xpub { script, account } => manage::xpub(app, script, account, json),
             Self::List => manage::list(app, json),
             Self::Show(name) => manage::show(app, name.name.as_ref(), json),

@@ -8,7 +8,8 @@ use trezor_client::protos::{GetPublicKey, HDNodeType, PublicKey};
 
 use super::error::SignError;
 use super::verify::secp;
-use super::{AccountKey, SignRequest, coin_name, network};
+use super::{AccountKey, coin_name, network};
+use crate::chain::Chain;
 use crate::device::{Device, DeviceError};
 use crate::interaction::Prompt;
 
@@ -24,10 +25,10 @@ pub(super) fn account_of(path: &DerivationPath) -> &[ChildNumber] {
 /// Asks the device for its account keys at `paths`, quietly.
 pub(super) async fn ask(
     device: &Device,
-    request: &SignRequest,
+    chain: Chain,
+    fingerprint: Fingerprint,
     paths: Vec<DerivationPath>,
 ) -> Result<Vec<AccountKey>, SignError> {
-    let (chain, fingerprint) = (request.chain, request.fingerprint);
     let prompt = Prompt::new("read the account keys of the wallet");
     let told = device.dialogue(prompt, move |device| {
         let mut keys = Vec::new();

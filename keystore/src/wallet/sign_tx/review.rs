@@ -12,7 +12,7 @@ use crate::chain::Chain;
 /// A PSBT in plain words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Review {
-    /// Id of the transaction, not final before legacy inputs are signed.
+    /// Id of the unsigned transaction; another in the end, where an input gets a script.
     pub txid: String,
     /// Version of the transaction.
     pub version: i32,

@@ -8,7 +8,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::secp256k1::{self, Secp256k1, VerifyOnly, XOnlyPublicKey, schnorr};
 use bitcoin::sighash::{Prevouts, SighashCache};
 use bitcoin::{
-    EcdsaSighashType, Psbt, PublicKey, ScriptBuf, TapSighashType, Transaction, TxOut, ecdsa,
+    EcdsaSighashType, Psbt, PublicKey, ScriptBuf, TapSighashType, Transaction, TxOut, Txid, ecdsa,
     taproot,
 };
 
@@ -36,13 +36,20 @@ pub(crate) enum Signature {
 
 /// Signatures for all inputs of this wallet, all of them good.
 #[derive(Debug)]
-pub(super) struct Verified(Vec<(usize, Signature)>);
+pub(super) struct Verified {
+    signatures: Vec<(usize, Signature)>,
+    txid: Txid,
+}
 
 impl Verified {
+    pub(super) fn txid(&self) -> Txid {
+        self.txid
+    }
+
     /// Puts the signatures into `psbt` and returns the inputs that they are for.
     pub(super) fn insert(self, psbt: &mut Psbt) -> Vec<usize> {
-        let mut signed = Vec::with_capacity(self.0.len());
-        for (index, signature) in self.0 {
+        let mut signed = Vec::with_capacity(self.signatures.len());
+        for (index, signature) in self.signatures {
             let input = &mut psbt.inputs[index];
             match signature {
                 Signature::Ecdsa(key, signature) => {
@@ -92,7 +99,10 @@ pub(super) fn verify(
     if serialize(&signed) != outcome.serialized {
         return Err(SignError::OtherTransaction);
     }
-    Ok(Verified(verified))
+    Ok(Verified {
+        signatures: verified,
+        txid: signed.compute_txid(),
+    })
 }
 
 fn parse(own: &Own, bytes: &[u8]) -> Option<Signature> {

@@ -80,7 +80,7 @@ pub(super) fn history(app: &App, name: Option<&WalletName>, json: bool) -> Resul
         let events = events.into_iter().map(|event| Event {
             txid: event.txid.to_string(),
             change: event.change.to_sat(),
-            fee: event.fee.map(|fee| fee.to_sat()),
+            fee: event.fee.map(bdk_wallet::bitcoin::Amount::to_sat),
             height: event.height,
             time: event.time,
             label: event.label,

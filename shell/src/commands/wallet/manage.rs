@@ -40,10 +40,10 @@ impl Line {
     }
 }
 
-pub(super) fn create(app: &App, asked: Create, json: bool) -> Result<(), Report> {
+pub(super) fn create(app: &App, asked: &Create, json: bool) -> Result<(), Report> {
     let keeper = app.keeper.clone();
     let line = app.runtime().block_on(keeper.with_open(async |open| {
-        let descriptor = descriptor(open, &asked).await?;
+        let descriptor = descriptor(open, asked).await?;
         let chain = open.chain;
         let root = open.session.fingerprint();
         if descriptor.kind().is_multisig() && !asked.unseen {

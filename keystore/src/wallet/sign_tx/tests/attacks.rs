@@ -256,7 +256,7 @@ async fn what_is_spent_has_to_be_known_and_true() {
 #[tokio::test]
 async fn a_psbt_of_another_wallet_is_refused() {
     let error = refused(&simple(), |request| {
-        request.fingerprint = [1, 2, 3, 4].into()
+        request.fingerprint = [1, 2, 3, 4].into();
     })
     .await;
     assert!(matches!(error, SignError::NothingToSign(_)), "{error}");

@@ -350,6 +350,72 @@ async fn a_replacement_without_change_shows_the_fee_and_no_payment_again() {
 }
 
 #[tokio::test]
+async fn a_legacy_transaction_is_replaced_once_the_device_has_read_it_again() {
+    let root = Root::recorded();
+    let (key, source) = root.key("m/44h/1h/0h/0/0");
+    let (change, change_source) = root.key("m/44h/1h/0h/1/0");
+    let script = |key| ScriptBuf::new_p2pkh(&PublicKey::new(key).pubkey_hash());
+    let paying = |fee: u64| {
+        let previous = [1, 2].map(|number| funding(number, 500_000, &script(key)));
+        let outputs = vec![
+            output(600_000, &stranger()),
+            output(400_000 - fee, &script(change)),
+        ];
+        let mut psbt = spending(&previous, outputs);
+        for input in &mut psbt.inputs {
+            input.bip32_derivation.insert(key, source.clone());
+        }
+        let claims = &mut psbt.outputs[1].bip32_derivation;
+        claims.insert(change, change_source.clone());
+        psbt
+    };
+    let open = Open::recorded().await;
+    let mut first = paying(1000);
+    let report = sign_psbt(open.device(), &mut first, open.request())
+        .await
+        .unwrap();
+    finalize(&mut first).unwrap();
+    let original = extract(&first).unwrap();
+    // the id of a legacy transaction is known once it is signed
+    assert_eq!(original.compute_txid(), report.txid);
+    assert_ne!(first.unsigned_tx.compute_txid(), report.txid);
+    titles(&open);
+    let mut request = open.request();
+    request.replaces = Some(original.compute_txid());
+    request.previous = Box::new(Wallet {
+        transaction: original,
+        own: Vec::new(),
+    });
+    let mut second = paying(3000);
+    sign_psbt(open.device(), &mut second, request)
+        .await
+        .unwrap();
+    assert_eq!(titles(&open), ["Update transaction", "Update transaction"]);
+    finalize(&mut second).unwrap();
+}
+
+#[tokio::test]
+async fn real_money_is_signed_for_at_its_own_paths() {
+    let root = Root::recorded();
+    let (key, source) = root.key("m/84h/0h/0h/0/0");
+    let previous = funding(1, 1_000_000, &wpkh(key));
+    let mut psbt = spending(&[previous], vec![output(999_000, &stranger())]);
+    psbt.inputs[0].bip32_derivation.insert(key, source);
+    let open = Open::recorded().await;
+    let mut request = open.request();
+    let refused = sign_psbt(open.device(), &mut psbt, open.request()).await;
+    assert!(matches!(refused, Err(SignError::OtherChain { .. })));
+    request.chain = Chain::Mainnet;
+    let report = sign_psbt(open.device(), &mut psbt, request).await.unwrap();
+    assert!(
+        report.confirmed[0].contains(" to bc1q"),
+        "{:?}",
+        report.confirmed
+    );
+    finalize(&mut psbt).unwrap();
+}
+
+#[tokio::test]
 async fn a_replacement_has_to_spend_what_the_original_spends() {
     let open = Open::recorded().await;
     let mut request = open.request();
@@ -443,4 +509,13 @@ fn the_size_is_known_before_it_is_signed() {
 #[test]
 fn what_the_device_asks_is_a_message_of_ours() {
     assert_eq!(crate::device::Message::name_of::<TxRequest>(), "TxRequest");
+}
+
+#[test]
+fn signing_can_be_waited_for_on_any_thread() {
+    fn is_send<T: Send>(_: &T) {}
+    fn check(device: &crate::device::Device, psbt: &mut Psbt, request: crate::wallet::SignRequest) {
+        is_send(&sign_psbt(device, psbt, request));
+    }
+    let _: fn(&crate::device::Device, &mut Psbt, crate::wallet::SignRequest) = check;
 }

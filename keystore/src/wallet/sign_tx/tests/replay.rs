@@ -122,7 +122,7 @@ async fn replay(name: &str) -> Replayed {
     };
     if name == "tx-amount-lie" {
         let told = psbt.inputs[0].witness_utxo.as_mut().unwrap();
-        told.value = told.value + Amount::from_sat(1000);
+        told.value += Amount::from_sat(1000);
     }
     let before = psbt.clone();
     let mut request = open.request();
@@ -156,7 +156,7 @@ async fn replay(name: &str) -> Replayed {
     }
     let outcome = sign_psbt(open.device(), &mut psbt, request).await;
     let sent = open.log.lock().unwrap();
-    let from = sent.iter().position(|message| message.is::<SignTx>());
+    let from = sent.iter().position(Message::is::<SignTx>);
     Replayed {
         before,
         psbt,
