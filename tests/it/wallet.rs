@@ -1,9 +1,12 @@
 //! Wallets against a real bitcoind in regtest, with keys on simulated devices.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bcm_tests::{Bcm, Bitcoind, Electrs, Output, PASSPHRASE, Simulator, TestEnv, wait_until};
+use bcm_tests::{
+    Bcm, Bitcoind, Electrs, FakeTor, Output, PASSPHRASE, Simulator, TestEnv, wait_until,
+};
 use bitcoin::absolute::LockTime;
 use bitcoin::block::{Header, Version};
 use bitcoin::consensus::encode::serialize_hex;
@@ -316,6 +319,40 @@ fn an_electrum_server_and_a_file_of_blocks_tell_what_the_node_tells() {
         &format!("file:{}", file.display()),
     ]);
     refused.failure(1);
+}
+
+#[test]
+fn an_onion_is_reached_through_tor_which_resolves_it_on_circuits_of_its_own() {
+    const ONION: &str = "explorerzydxu5ecjrkwceayqybizmpjjznk5izmitf2modhcusuqlid.onion";
+    let desk = Desk::new();
+    let node = Bitcoind::start(&desk.env);
+    desk.connect(&node);
+    desk.text(&["wallet", "create", "savings"]);
+    node.pay(&desk.address("savings"), "0.1");
+    node.mine(1);
+    let server = Electrs::start(&desk.env, &node);
+    for (scheme, port) in [("http", node.port()), ("tcp", server.port())] {
+        let tor = FakeTor::start(port);
+        let config = format!("wallet.tor={}", tor.address());
+        desk.env.bcm(["config", "set", &config]).run().success();
+        let source = format!("{scheme}://{ONION}:{port}");
+        for _ in 0..2 {
+            desk.text(&["wallet", "sync", "--rescan", "--source", &source]);
+        }
+        let asked = tor.asked();
+        assert!(asked.iter().all(|(_, name)| name == ONION), "{asked:?}");
+        let users: BTreeSet<_> = asked.iter().map(|(user, _)| user).collect();
+        assert_eq!(users.len(), 2, "{asked:?}");
+    }
+    assert_eq!(desk.total("savings"), 10_000_000);
+    let tor = desk
+        .env
+        .bcm(["config", "set", "wallet.tor=127.0.0.1:1"])
+        .run();
+    tor.success();
+    let source = format!("http://{ONION}:8332");
+    let down = desk.run(&["wallet", "sync", "--source", &source]);
+    assert!(down.failure(1).contains("cannot be reached"), "{down}");
 }
 
 #[test]

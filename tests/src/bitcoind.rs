@@ -123,6 +123,11 @@ impl Bitcoind {
         format!("http://127.0.0.1:{}", self.rpc)
     }
 
+    /// Returns the port of its RPC.
+    pub fn port(&self) -> u16 {
+        self.rpc
+    }
+
     /// Returns the file with its cookie.
     pub fn cookie(&self) -> PathBuf {
         self.folder.join("regtest/.cookie")
@@ -180,6 +185,11 @@ impl Electrs {
     /// Returns the `--source` that reaches it.
     pub fn url(&self) -> String {
         format!("tcp://127.0.0.1:{}", self.port)
+    }
+
+    /// Returns the port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 }
 

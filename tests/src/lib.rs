@@ -19,7 +19,7 @@ mod wait;
 pub use bcm::{Bcm, Output, Running};
 pub use bitcoind::{Bitcoind, Electrs};
 pub use environment::TestEnv;
-pub use fake::{FakeBridge, FakeDevice};
+pub use fake::{FakeBridge, FakeDevice, FakeTor};
 pub use peers::Peers;
 pub use pty::Pty;
 pub use simulator::{PASSPHRASE, Simulator};

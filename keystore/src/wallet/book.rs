@@ -172,7 +172,8 @@ impl WalletBook {
         }
         self.change(|database| {
             let row = self.find(database, Some(ledger.name().as_str()))?;
-            if row.id != ledger.id() {
+            // an id is given again after a removal: the keys tell whether it is the same wallet
+            if row.id != ledger.id() || row.descriptor != ledger.descriptor().to_string() {
                 return Err(self.not_found(database, ledger.name().as_str()));
             }
             labels
@@ -274,3 +275,6 @@ fn damaged(name: &str, reason: &impl fmt::Display) -> WalletError {
         reason: reason.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;
