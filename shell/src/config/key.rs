@@ -153,7 +153,7 @@ impl Key {
             Self::WalletSource => {
                 "http://HOST:PORT (bitcoind), tcp://HOST:PORT (Electrum) or file:PATH"
             }
-            Self::WalletCookie => "the file with USER:PASSWORD of bitcoind's RPC",
+            Self::WalletCookie => "the whole path of the file with USER:PASSWORD of bitcoind's RPC",
             Self::WalletTor => "IP:PORT of Tor's SOCKS port",
         }
     }
@@ -249,7 +249,8 @@ impl Key {
                 .map(Value::Curve)
                 .map_err(|_| refuse()),
             Self::WalletSource => text.parse().map(Value::Source).map_err(|_| refuse()),
-            Self::WalletCookie if text.is_empty() => Err(refuse()),
+            // the file of the configuration outlives the folder that it was written from
+            Self::WalletCookie if !text.starts_with('/') => Err(refuse()),
             Self::WalletCookie => Ok(Value::Path(text.into())),
             Self::WalletTor => text.parse().map(Value::Socket).map_err(|_| refuse()),
         }
