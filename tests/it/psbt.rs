@@ -311,3 +311,22 @@ fn two_halves_of_a_multisig_are_put_together() {
         "{output}"
     );
 }
+
+#[test]
+fn a_payment_that_is_presented_as_change_names_the_path_and_stops() {
+    let env = TestEnv::new();
+    let simulator = Simulator::start(&env);
+    let mut document = Document::parse(psbt(SIMPLE).as_bytes()).unwrap();
+    // the change goes where the payment goes, and is still said to be this wallet's
+    let transaction = &mut document.psbt.unsigned_tx;
+    transaction.output[1].script_pubkey = transaction.output[0].script_pubkey.clone();
+    let file = env.write("forged.psbt", document.to_base64());
+    let output = sign(&env, &simulator, &file).run();
+    output.failure(4);
+    let error = output.error().unwrap();
+    assert!(
+        error.contains("output 1 is presented as this wallet's"),
+        "{output}"
+    );
+    assert!(error.contains("`m/84h/1h/0h/1/0`"), "{output}");
+}

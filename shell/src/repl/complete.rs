@@ -185,6 +185,7 @@ fn named(place: &Place<'_>, typed: &str, ssh_names: &[String]) -> Vec<Word> {
             Key::ALL.iter().map(|key| word(key.name())).collect()
         }
         ["config", "set"] => assignments(typed),
+        ["psbt", _] => files(typed),
         _ if place.given == 0 => {
             let below = place.command.get_subcommands();
             let shown = below.filter(|command| !command.is_hide_set());

@@ -97,7 +97,7 @@ fn check_chain(path: &DerivationPath, chain: Chain) -> Result<(), SignError> {
     }
     Err(SignError::OtherChain {
         chain,
-        path: path.clone(),
+        path: path.clone().into(),
     })
 }
 
@@ -109,19 +109,10 @@ pub(super) fn check(psbt: &Psbt, request: &SignRequest) -> Result<Checked, SignE
     for index in 0..psbt.inputs.len() {
         spent.push(spent_output(psbt, index, request, &mut previous)?);
     }
-    let from_psbt: Vec<AccountKey> = xpubs(psbt).collect();
-    let cosigners_known = request
-        .accounts
-        .iter()
-        .any(|account| account.fingerprint != request.fingerprint);
-    let known = request.accounts.iter();
-    // whoever made the PSBT may name cosigners only where nobody else did
-    let told = from_psbt
-        .iter()
-        .filter(|account| !cosigners_known && account.fingerprint != request.fingerprint);
+    let known = known_accounts(psbt, request);
     let mut keys = Keys {
-        accounts: Accounts::new(known.chain(told)),
-        cosigners_known,
+        accounts: Accounts::new(&known),
+        cosigners_known: cosigners_known(request),
     };
     let mut inputs = Vec::with_capacity(psbt.inputs.len());
     for (index, (input, output)) in psbt.inputs.iter().zip(&spent).enumerate() {
@@ -140,6 +131,9 @@ pub(super) fn check(psbt: &Psbt, request: &SignRequest) -> Result<Checked, SignE
             check_sighash(index, input)?;
         }
         inputs.push(own);
+    }
+    if psbt.inputs.iter().all(is_final) {
+        return Err(SignError::AllFinal);
     }
     if inputs.iter().all(Option::is_none) {
         return Err(SignError::NothingToSign(request.fingerprint));
@@ -175,13 +169,23 @@ pub(super) fn check(psbt: &Psbt, request: &SignRequest) -> Result<Checked, SignE
     Ok(checked)
 }
 
-/// Returns the cosigners' account keys that a PSBT brings along.
-pub(super) fn xpubs(psbt: &Psbt) -> impl Iterator<Item = AccountKey> {
-    psbt.xpub.iter().map(|(xpub, source)| AccountKey {
+/// Returns the account keys that are believed: the caller's, and where that names no cosigners, those
+/// that the PSBT names for them. Never one that the PSBT names for this wallet.
+pub(super) fn known_accounts(psbt: &Psbt, request: &SignRequest) -> Vec<AccountKey> {
+    let told = psbt.xpub.iter().map(|(xpub, source)| AccountKey {
         fingerprint: source.0,
         path: source.1.clone(),
         xpub: *xpub,
-    })
+    });
+    let told = told
+        .filter(|account| !cosigners_known(request) && account.fingerprint != request.fingerprint)
+        .take(MAX_ACCOUNTS);
+    request.accounts.iter().cloned().chain(told).collect()
+}
+
+fn cosigners_known(request: &SignRequest) -> bool {
+    let mut accounts = request.accounts.iter();
+    accounts.any(|account| account.fingerprint != request.fingerprint)
 }
 
 fn is_final(input: &Input) -> bool {
@@ -249,7 +253,7 @@ impl Keys<'_> {
             .is_key_of(&own.source, &own.key, own.template.kind)
             .unwrap_or(true)
         {
-            return Err(ClaimError::NotOurKey(own.source.1));
+            return Err(ClaimError::NotOurKey(own.source.1.into()));
         }
         let keys = own.template.multisig.iter().flat_map(|(_, keys)| keys);
         for (key, source) in keys.zip(&own.cosigners) {

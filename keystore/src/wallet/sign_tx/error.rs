@@ -1,11 +1,12 @@
 //! Why a PSBT was not signed.
 
-use bitcoin::bip32::{DerivationPath, Fingerprint};
+use bitcoin::bip32::Fingerprint;
 use bitcoin::{Amount, Txid};
 
 use crate::chain::Chain;
 use crate::device::DeviceError;
 use crate::hint::Hint;
+use crate::path::DerivationPath;
 
 /// What is wrong with the claim that a script belongs to this wallet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +69,9 @@ pub enum SignError {
     /// No input names a key of this wallet.
     #[error("no input of this PSBT belongs to the wallet `{0}`")]
     NothingToSign(Fingerprint),
+    /// There is nothing left to sign.
+    #[error("every input of this PSBT is final already")]
+    AllFinal,
     /// Neither the output that is spent nor its transaction is known.
     #[error("input {0} does not say what it spends")]
     NoUtxo(usize),
@@ -219,6 +223,7 @@ impl Hint for SignError {
             Self::NothingToSign(_) => {
                 "open the wallet that the PSBT was made for; `psbt show` names its keys".into()
             }
+            Self::AllFinal => "run `psbt extract` for the transaction".into(),
             Self::NoUtxo(_) | Self::MissingPrevious { .. } => {
                 "make the PSBT with whole previous transactions (`non_witness_utxo`)".into()
             }

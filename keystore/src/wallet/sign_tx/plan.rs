@@ -6,7 +6,7 @@ use bitcoin::{Psbt, Transaction, Txid};
 use trezor_client::protos::{AmountUnit, SignTx, TxAck};
 
 use super::accounts::Accounts;
-use super::check::{Checked, xpubs};
+use super::check::{Checked, known_accounts};
 use super::error::SignError;
 use super::message::{self, Untellable, external_input, own_input, own_output};
 use super::original::{self, Original};
@@ -32,8 +32,8 @@ impl Plan {
         request: &SignRequest,
     ) -> Result<Self, SignError> {
         let network = network(request.chain);
-        let from_psbt: Vec<_> = xpubs(psbt).collect();
-        let accounts = Accounts::new(request.accounts.iter().chain(&from_psbt));
+        let known = known_accounts(psbt, request);
+        let accounts = Accounts::new(&known);
         let transaction = &checked.transaction;
         let mut inputs = Vec::with_capacity(transaction.input.len());
         for (index, own) in checked.inputs.iter().enumerate() {

@@ -273,7 +273,7 @@ impl<'a> Claims<'a> {
         let Some((key, source)) = held else {
             let first = self.keys.values().find(|source| ours(source));
             let path = first.map(|(_, path)| path.clone()).unwrap_or_default();
-            return Err(ClaimError::NotInScript(path));
+            return Err(ClaimError::NotInScript(path.into()));
         };
         if !key.compressed {
             return Err(ClaimError::Unsupported);
@@ -304,7 +304,7 @@ impl<'a> Claims<'a> {
         if self.tree {
             return Err(ClaimError::ScriptTree);
         }
-        let missing = ClaimError::NotInScript(path.clone());
+        let missing = ClaimError::NotInScript(path.clone().into());
         let Some((key, (_, source))) = ours.find(|(key, (leaves, _))| {
             leaves.is_empty() && self.internal_key.is_none_or(|internal| internal == **key)
         }) else {

@@ -39,7 +39,7 @@ async fn a_payment_that_is_presented_as_change_is_refused() {
     psbt.unsigned_tx.output[1].script_pubkey = wpkh(thief);
     psbt.outputs[1].bip32_derivation = [(thief, source.clone())].into();
     let error = refused(&psbt, |_| {}).await;
-    let expected = ClaimError::NotOurKey(source.1.clone());
+    let expected = ClaimError::NotOurKey(source.1.clone().into());
     assert!(
         matches!(&error, SignError::Output { output: 1, source } if *source == expected),
         "{error}"

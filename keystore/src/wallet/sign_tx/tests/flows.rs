@@ -229,6 +229,8 @@ async fn a_wrong_signature_in_a_psbt_is_not_made_final() {
     assert_eq!(spoiled, before);
     finalize(&mut psbt).unwrap();
     assert!(psbt.inputs[0].partial_sigs.is_empty());
+    let again = sign_psbt(open.device(), &mut psbt, open.request()).await;
+    assert!(matches!(again, Err(SignError::AllFinal)));
 }
 
 /// Adds an input of somebody else to the simple transaction.
