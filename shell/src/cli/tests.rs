@@ -148,6 +148,8 @@ fn every_command_is_listed_with_what_it_is_for() {
         commands.split("\n\n").next().unwrap(),
         "  info       Show the device, the wallet's stores, chain, versions and paths
   ssh        Make, list and use SSH keys that stay on the device
+  wallet     Make, fill and spend wallets whose keys stay on the device
+  message    Sign and verify texts with the keys of addresses
   psbt       Read, sign and complete partially signed transactions
   device     Look at the device and set it up
   config     Read and change the configuration
