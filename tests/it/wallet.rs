@@ -615,7 +615,7 @@ fn ten_thousand_transactions_are_looked_at_in_a_moment() {
     let is_release = std::env::var_os("BCM_TEST_BINARY").is_some();
     let moment = Duration::from_millis(if is_release { 200 } else { 8_000 });
     // beside a command that opens no wallet: what unlocking takes is another matter
-    let fastest = |words: &[&str]| (0..3).map(|_| desk.run(words).elapsed).min().unwrap();
+    let fastest = |words: &[&str]| (0..5).map(|_| desk.run(words).elapsed).min().unwrap();
     let without = fastest(&["wallet", "records"]);
     for look in ["balance", "history"] {
         let took = fastest(&["wallet", look]).saturating_sub(without);

@@ -206,7 +206,7 @@ fn socks(
     target: u16,
     asked: &Mutex<Vec<(String, String)>>,
 ) -> std::io::Result<()> {
-    let mut bytes = |stream: &mut TcpStream, length: usize| -> std::io::Result<Vec<u8>> {
+    let bytes = |stream: &mut TcpStream, length: usize| -> std::io::Result<Vec<u8>> {
         let mut read = vec![0; length];
         stream.read_exact(&mut read)?;
         Ok(read)
