@@ -20,6 +20,7 @@ test: ## install what the tests need, start the real peers, run everything
 	@.ci/need test
 	@tests/peers/prepare
 	@tests/peers/rage
+	@tests/peers/bitcoind
 	$(CARGO) test --locked --workspace
 
 check: fmt clippy doc deny ## everything that needs no test run, fastest first
@@ -44,6 +45,7 @@ bench: ## measure the release binary beside trezor-agent, age, gpg and hwi (GIB=
 	$(CARGO) build --locked --release --package bcm-shell
 	tests/bench/startup.sh
 	tests/bench/files.sh $(GIB)
+	tests/bench/wallet.sh
 	tests/bench/psbt.sh
 
 install: ## build the release binary and put it, also as age's plugin, into PREFIX/bin (default ~/.local/bin)

@@ -32,6 +32,25 @@ impl Chain {
             Self::Regtest => "regtest",
         }
     }
+
+    /// Returns the network as the crate `bitcoin` names it.
+    pub fn network(self) -> bitcoin::Network {
+        match self {
+            Self::Mainnet => bitcoin::Network::Bitcoin,
+            Self::Testnet4 => bitcoin::Network::Testnet4,
+            Self::Signet => bitcoin::Network::Signet,
+            Self::Regtest => bitcoin::Network::Regtest,
+        }
+    }
+
+    /// Returns the coin of the device's messages; every public test network is its `Testnet`.
+    pub fn coin_name(self) -> &'static str {
+        match self {
+            Self::Mainnet => "Bitcoin",
+            Self::Testnet4 | Self::Signet => "Testnet",
+            Self::Regtest => "Regtest",
+        }
+    }
 }
 
 impl fmt::Display for Chain {

@@ -34,7 +34,7 @@ const SALT_BYTES: usize = 32;
 const DISPENSABLE: &str = "history";
 
 /// The documents that a new wallet's folder and its decoys start with: all that bcm ever writes.
-const DOCUMENTS: [&str; 4] = ["age", "history", "pgp", "ssh"];
+const DOCUMENTS: [&str; 6] = ["age", "history", "pgp", "spending", "ssh", "wallets"];
 
 /// Where bcm keeps its state on this computer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,6 +214,16 @@ impl WalletStore {
     ///
     /// Any [`StoreError`]; the file is left as it is.
     pub fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        let Some(opened) = self.read_bytes(name)? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&opened)
+            .map(Some)
+            .map_err(|error| self.damaged(name, &error))
+    }
+
+    /// Reads the document `name`, which is no JSON.
+    pub(crate) fn read_bytes(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let path = self.document(name);
         let sealed = match fs::read(&path) {
             Ok(sealed) => sealed,
@@ -224,15 +234,30 @@ impl WalletStore {
             .sealer
             .open(name, &sealed)
             .map_err(|error| StoreError::sealed(&path, error))?;
-        if opened.is_empty() {
-            return Ok(None);
+        Ok(Some(opened).filter(|opened| !opened.is_empty()))
+    }
+
+    /// Changes the document `name`, which is no JSON and which no other program can change in
+    /// between; `change` returns what it becomes, or `None` where it stays as it is.
+    pub(crate) fn update_bytes<R, E: From<StoreError>>(
+        &self,
+        name: &str,
+        change: impl FnOnce(Option<Zeroizing<Vec<u8>>>) -> Result<(R, Option<Vec<u8>>), E>,
+    ) -> Result<R, E> {
+        let _lock = lock(&self.folder)?;
+        let (outcome, new) = change(self.read_bytes(name)?)?;
+        if let Some(new) = new {
+            self.write_bytes(name, &Zeroizing::new(new))?;
         }
-        serde_json::from_slice(&opened)
-            .map(Some)
-            .map_err(|error| StoreError::Damaged {
-                path,
-                reason: error.to_string(),
-            })
+        Ok(outcome)
+    }
+
+    /// Says that a document opens, but holds what this bcm cannot read.
+    pub(crate) fn damaged(&self, name: &str, reason: &impl fmt::Display) -> StoreError {
+        StoreError::Damaged {
+            path: self.document(name),
+            reason: reason.to_string(),
+        }
     }
 
     /// Writes the document `name` as a whole.

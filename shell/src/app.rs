@@ -220,6 +220,16 @@ impl App {
                 self.unlock_first()?;
                 command.run(self, json).map(done)
             }
+            Command::Wallet(command) => {
+                self.unlock_first()?;
+                command.run(self, json).map(done)
+            }
+            Command::Message(command) => {
+                if command.needs_device() {
+                    self.unlock_first()?;
+                }
+                command.run(self, json).map(done)
+            }
             Command::Unlock => self.unlock().map(done),
             Command::Lock => {
                 let keeper = self.keeper.clone();

@@ -8,7 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    age, age_plugin, config, device, file, git, password, pgp, psbt, serve, simulator, ssh, stack,
+    age, age_plugin, config, device, file, git, message, password, pgp, psbt, serve, simulator,
+    ssh, stack, wallet,
 };
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
@@ -143,6 +144,15 @@ pub enum Command {
   bcm serve -- age -d -i identity notes.age
   bcm serve                    print BCM_SOCKET and SSH_AUTH_SOCK, serve until a signal")]
     Serve(serve::Serve),
+    /// Make, fill and spend wallets whose keys stay on the device
+    #[command(subcommand, after_help = "Example:\n  bcm wallet create savings")]
+    Wallet(wallet::Command),
+    /// Sign and verify texts with the keys of addresses
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bcm message sign 'I own this' --address bc1q…"
+    )]
+    Message(message::Command),
     /// Read, sign and complete partially signed transactions
     #[command(subcommand, after_help = "Example:\n  bcm psbt show payment.psbt")]
     Psbt(psbt::Command),

@@ -260,6 +260,30 @@ impl Config {
         }
     }
 
+    /// Returns where wallets get blocks from.
+    pub fn wallet_source(&self) -> Option<crate::wallet::Endpoint> {
+        match self.value(Key::WalletSource) {
+            Some(Value::Source(endpoint)) => Some(endpoint.clone()),
+            _ => None,
+        }
+    }
+
+    /// Returns the file with the cookie of bitcoind's RPC.
+    pub fn wallet_cookie(&self) -> Option<std::path::PathBuf> {
+        match self.value(Key::WalletCookie) {
+            Some(Value::Path(path)) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
+    /// Returns Tor's SOCKS port.
+    pub fn wallet_tor(&self) -> Option<String> {
+        match self.value(Key::WalletTor) {
+            Some(Value::Socket(address)) => Some(address.to_string()),
+            _ => None,
+        }
+    }
+
     /// Returns the curve of new SSH keys.
     pub fn curve(&self) -> Curve {
         match self.value(Key::SshCurve) {

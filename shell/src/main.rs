@@ -23,6 +23,7 @@ mod session;
 mod simulator;
 mod split;
 mod ui;
+mod wallet;
 
 use std::process::ExitCode;
 

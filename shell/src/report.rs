@@ -17,12 +17,15 @@ use bcm_keystore::ssh::sshsig::SshSigError;
 use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
-use bcm_keystore::wallet::{PsbtError, SignError};
+use bcm_keystore::wallet::message::MessageError;
+use bcm_keystore::wallet::policy::PolicyError;
+use bcm_keystore::wallet::{PaymentError, PsbtError, SignError, WalletError};
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::files::FileError;
 use crate::ui::{self, Style};
+use crate::wallet::{EndpointError, SourceError};
 
 /// What kind of failure it is, as the exit code tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -350,28 +353,6 @@ impl From<PgpStoreError> for Report {
     }
 }
 
-impl From<SignError> for Report {
-    fn from(error: SignError) -> Self {
-        let kind = match &error {
-            SignError::Device(error) => of_device(error),
-            error if error.is_verification() => Kind::Verification,
-            _ => Kind::Failed,
-        };
-        Self::new(kind, error)
-    }
-}
-
-impl From<PsbtError> for Report {
-    fn from(error: PsbtError) -> Self {
-        let kind = if error.is_verification() {
-            Kind::Verification
-        } else {
-            Kind::Failed
-        };
-        Self::new(kind, error)
-    }
-}
-
 impl From<AgentError> for Report {
     fn from(error: AgentError) -> Self {
         Self::new(Kind::Failed, error)
@@ -427,6 +408,90 @@ impl From<ConfigError> for Report {
             Kind::Failed
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<WalletError> for Report {
+    fn from(error: WalletError) -> Self {
+        Self::new(of_wallet(&error), error)
+    }
+}
+
+fn of_wallet(error: &WalletError) -> Kind {
+    match error {
+        WalletError::Device(error) => of_device(error),
+        WalletError::Store(error) => of_store(error),
+        WalletError::Damaged { .. } | WalletError::AddressDiffers { .. } => Kind::Verification,
+        WalletError::Name(_)
+        | WalletError::NotNamed { .. }
+        | WalletError::Account(_)
+        | WalletError::Cosigner { .. }
+        | WalletError::Multisig { .. }
+        | WalletError::Descriptor(_)
+        | WalletError::OtherChain { .. }
+        | WalletError::Address(_)
+        | WalletError::Amount(_) => Kind::Usage,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<SignError> for Report {
+    fn from(error: SignError) -> Self {
+        let kind = match &error {
+            SignError::Device(error) => of_device(error),
+            error if error.is_verification() => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<PsbtError> for Report {
+    fn from(error: PsbtError) -> Self {
+        let kind = if error.is_verification() {
+            Kind::Verification
+        } else {
+            Kind::Failed
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<PaymentError> for Report {
+    fn from(error: PaymentError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+impl From<PolicyError> for Report {
+    fn from(error: PolicyError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+impl From<MessageError> for Report {
+    fn from(error: MessageError) -> Self {
+        let kind = match &error {
+            MessageError::Bad(_) => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<SourceError> for Report {
+    fn from(error: SourceError) -> Self {
+        let kind = match &error {
+            SourceError::Wallet(error) => of_wallet(error),
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<EndpointError> for Report {
+    fn from(error: EndpointError) -> Self {
+        Self::new(Kind::Usage, error)
     }
 }
 

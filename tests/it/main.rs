@@ -28,3 +28,5 @@ mod support;
 mod threats;
 mod unlock;
 mod vectors;
+mod wallet;
+mod wallet_refuses;

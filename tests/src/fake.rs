@@ -1,9 +1,10 @@
 //! Peers that misbehave in ways that neither a Trezor nor the simulator can be made to.
 
 use std::fmt;
-use std::net::UdpSocket;
-use std::sync::Arc;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -160,4 +161,76 @@ impl Drop for FakeBridge {
             let _ = thread.join();
         }
     }
+}
+
+/// A SOCKS port like Tor's that leads every name to one port on loopback.
+///
+/// It stands in for Tor, whose onions nobody can reach from a test, and writes down what it was asked.
+#[derive(Debug)]
+pub struct FakeTor {
+    port: u16,
+    asked: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl FakeTor {
+    /// Starts one that leads to `target`.
+    pub fn start(target: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let list = Arc::clone(&asked);
+        // ends with the process: nothing of it outlives the test
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let list = Arc::clone(&list);
+                thread::spawn(move || socks(stream, target, &list));
+            }
+        });
+        Self { port, asked }
+    }
+
+    /// Returns where it listens.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Returns the user of each connection and the name that it asked for.
+    pub fn asked(&self) -> Vec<(String, String)> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+/// Serves one connection as RFC 1928 and RFC 1929 say.
+fn socks(
+    mut stream: TcpStream,
+    target: u16,
+    asked: &Mutex<Vec<(String, String)>>,
+) -> std::io::Result<()> {
+    let bytes = |stream: &mut TcpStream, length: usize| -> std::io::Result<Vec<u8>> {
+        let mut read = vec![0; length];
+        stream.read_exact(&mut read)?;
+        Ok(read)
+    };
+    let hello = bytes(&mut stream, 2)?;
+    let methods = bytes(&mut stream, hello[1].into())?;
+    assert!(methods.contains(&2), "no user is offered: {methods:?}");
+    stream.write_all(&[5, 2])?;
+    let head = bytes(&mut stream, 2)?;
+    let user = bytes(&mut stream, head[1].into())?;
+    let length = bytes(&mut stream, 1)?;
+    bytes(&mut stream, length[0].into())?;
+    stream.write_all(&[1, 0])?;
+    let request = bytes(&mut stream, 4)?;
+    assert_eq!(request[3], 3, "a name is asked for, not an address");
+    let length = bytes(&mut stream, 1)?;
+    let name = bytes(&mut stream, length[0].into())?;
+    bytes(&mut stream, 2)?;
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    asked.lock().unwrap().push((text(user), text(name)));
+    stream.write_all(&[5, 0, 0, 1, 127, 0, 0, 1, 0, 0])?;
+    let mut upstream = TcpStream::connect(("127.0.0.1", target))?;
+    let (mut up, mut down) = (stream.try_clone()?, upstream.try_clone()?);
+    thread::spawn(move || std::io::copy(&mut up, &mut upstream));
+    std::io::copy(&mut down, &mut stream)?;
+    stream.shutdown(std::net::Shutdown::Both)
 }

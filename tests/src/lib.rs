@@ -7,6 +7,7 @@
 )]
 
 mod bcm;
+mod bitcoind;
 mod environment;
 mod fake;
 mod gpg;
@@ -17,8 +18,9 @@ mod sshd;
 mod wait;
 
 pub use bcm::{Bcm, Output, Running};
+pub use bitcoind::{Bitcoind, Electrs};
 pub use environment::TestEnv;
-pub use fake::{FakeBridge, FakeDevice};
+pub use fake::{FakeBridge, FakeDevice, FakeTor};
 pub use gpg::Gpg;
 pub use peers::{Peers, rage};
 pub use pty::Pty;

@@ -37,6 +37,12 @@ impl Simulator {
         Self::alone(with_passphrase(prepare(env, 0, flags), PASSPHRASE))
     }
 
+    /// Starts one with another seed.
+    pub fn with_seed(env: &TestEnv, words: &str) -> Self {
+        let serve = prepare(env, 0, ["--confirm", "auto", "--mnemonic-fd", "3"]);
+        Self::alone(serve.secret(format!("{words}\n")))
+    }
+
     /// Starts one on this UDP port, for a device that comes back.
     pub fn start_on(env: &TestEnv, udp: u16) -> Self {
         Self::alone(with_passphrase(prepare(env, udp, []), PASSPHRASE))

@@ -433,6 +433,65 @@ pub const THREATS: &[Threat] = &[
             "keystore/src/wallet/sign_tx/tests/attacks.rs::a_sighash_type_that_leaves_something_open_needs_a_flag_and_is_signed_with_all",
         ],
     },
+    Threat {
+        id: "T-35",
+        title: "The address that somebody is to pay to is replaced on this computer",
+        asset: Asset::Money,
+        adversary: Adversary::Neighbour,
+        mitigation: "`wallet receive --show` has the device derive and show the address, and refuses \
+                     one that differs from the descriptor's; a multisig wallet is compared when it \
+                     is made",
+        tests: &[
+            "tests/it/wallet.rs::bitcoind_derives_the_addresses_that_the_device_shows",
+            "tests/it/wallet.rs::three_devices_share_a_wallet_and_two_of_them_spend_from_it",
+        ],
+    },
+    Threat {
+        id: "T-36",
+        title: "More leaves a wallet, or to others, than its owner ever wanted",
+        asset: Asset::Money,
+        adversary: Adversary::Mishap,
+        mitigation: "Caps on fees, a limit for a day, a list of addresses and a look at one's own node \
+                     are checked before the device is asked; nothing but a change of the rules \
+                     overrides them",
+        tests: &[
+            "tests/it/wallet_refuses.rs::the_owners_rules_are_checked_before_the_device_is_asked",
+            "tests/it/wallet_refuses.rs::a_fee_out_of_proportion_has_to_be_typed",
+        ],
+    },
+    Threat {
+        id: "T-37",
+        title: "A node that is behind, or on another chain, makes a wallet believe what is not so",
+        asset: Asset::Money,
+        adversary: Adversary::Network,
+        mitigation: "The genesis block is compared, a node that is catching up is refused, and a file \
+                     of blocks has to show its work; the wallet is as it was",
+        tests: &[
+            "tests/it/wallet_refuses.rs::a_node_that_is_down_busy_or_elsewhere_leaves_the_wallet_as_it_was",
+            "tests/it/wallet.rs::an_electrum_server_and_a_file_of_blocks_tell_what_the_node_tells",
+        ],
+    },
+    Threat {
+        id: "T-38",
+        title: "The disk tells which wallets there are and what they hold",
+        asset: Asset::Deniability,
+        adversary: Adversary::DiskReader,
+        mitigation: "Every wallet of a passphrase lies in one database, in memory only, sealed as one \
+                     document among decoys of the same form",
+        tests: &["tests/it/wallet_refuses.rs::what_is_known_of_wallets_lies_sealed_among_decoys"],
+    },
+    Threat {
+        id: "T-39",
+        title: "A sync that is interrupted leaves half of a wallet",
+        asset: Asset::State,
+        adversary: Adversary::Mishap,
+        mitigation: "The image is written beside and renamed; two programs add their changes to the \
+                     newest one under a lock",
+        tests: &[
+            "tests/it/wallet_refuses.rs::a_sync_that_is_killed_leaves_the_wallet_whole",
+            "keystore/src/wallet/book/tests.rs::two_programs_that_use_one_wallet_lose_nothing_to_each_other",
+        ],
+    },
 ];
 
 #[cfg(test)]

@@ -154,6 +154,8 @@ fn every_command_is_listed_with_what_it_is_for() {
   password   Keep passwords that only the device opens, in the format of passage
   git        Run git with signatures that are made on the device
   serve      Let other programs use the wallet: age, git, ssh
+  wallet     Make, fill and spend wallets whose keys stay on the device
+  message    Sign and verify texts with the keys of addresses
   psbt       Read, sign and complete partially signed transactions
   device     Look at the device and set it up
   config     Read and change the configuration

@@ -88,7 +88,7 @@ fn line(app: &App, config: &Config, key: Key) -> Line {
         Key::Device => flags.device.clone().map(Value::Device),
         Key::PassphraseOn => flags.passphrase_on.map(Value::PassphraseOn),
         Key::Color => flags.color.map(Value::Color),
-        Key::Chain | Key::LockIdle | Key::SshCurve | Key::PasswordsPath => None,
+        _ => None,
     };
     let (value, source) = match (flag, config.value(key)) {
         (Some(value), _) => (Some(value.to_string()), "flag"),

@@ -1,5 +1,6 @@
 //! `psbt`: partially signed transactions, from a file to one that can be broadcast.
 
+mod broadcast;
 mod file;
 mod known;
 mod show;
@@ -15,8 +16,11 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::app::App;
+use crate::commands::wallet::Source;
 use crate::report::Report;
 use crate::ui;
+
+pub(in crate::commands) use sign::accept_fee;
 
 /// What to do with a PSBT.
 #[derive(Debug, Subcommand)]
@@ -52,6 +56,15 @@ pub enum Command {
         file: PathBuf,
         #[command(flatten)]
         output: Output,
+    },
+    /// Send the transaction of a PSBT whose signatures are complete
+    #[command(after_help = "Example:\n  bcm psbt broadcast signed.psbt")]
+    Broadcast {
+        /// The PSBT, `-` for stdin
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        source: Source,
     },
     /// Print the transaction of a final PSBT
     #[command(after_help = "Example:\n  bcm psbt extract final.psbt -o transaction.hex")]
@@ -98,6 +111,8 @@ pub struct Sign {
     /// Sign with ALL what asks for another sighash type
     #[arg(long)]
     pub allow_sighash: bool,
+    #[command(flatten)]
+    pub source: Source,
 }
 
 impl Command {
@@ -112,6 +127,7 @@ impl Command {
                 finalize(&mut document.psbt)?;
                 put(&document, &output, json)
             }
+            Self::Broadcast { file, source } => broadcast::run(app, &file, &source, json),
             Self::Extract { file, output } => take_out(&file::read(&file)?, &output, json),
         }
     }

@@ -1,12 +1,15 @@
 //! Every key of the configuration: its name, what it takes, and what holds without it.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bcm_keystore::Chain;
 use bcm_keystore::device::DeviceSelector;
 use clap::ValueEnum;
+
+use crate::wallet::Endpoint;
 
 /// The idle lock of a person who set none.
 pub const DEFAULT_IDLE: Duration = Duration::from_secs(600);
@@ -31,6 +34,12 @@ pub enum Key {
     SshCurve,
     /// The folder of the passwords.
     PasswordsPath,
+    /// Where wallets get blocks from.
+    WalletSource,
+    /// Where bitcoind keeps the cookie of its RPC.
+    WalletCookie,
+    /// Tor's SOCKS port.
+    WalletTor,
 }
 
 /// A checked value.
@@ -50,6 +59,12 @@ pub enum Value {
     Curve(Curve),
     /// Of [`Key::PasswordsPath`], as it was typed.
     Folder(PathBuf),
+    /// Of [`Key::WalletSource`].
+    Source(Endpoint),
+    /// Of [`Key::WalletCookie`].
+    Path(PathBuf),
+    /// Of [`Key::WalletTor`].
+    Socket(SocketAddr),
 }
 
 /// Where the passphrase is typed.
@@ -103,7 +118,7 @@ pub struct ValueError {
 
 impl Key {
     /// Every key, in the order of `config list`.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Chain,
         Self::Device,
         Self::PassphraseOn,
@@ -111,6 +126,9 @@ impl Key {
         Self::Color,
         Self::SshCurve,
         Self::PasswordsPath,
+        Self::WalletSource,
+        Self::WalletCookie,
+        Self::WalletTor,
     ];
 
     /// Returns the dotted name.
@@ -123,6 +141,9 @@ impl Key {
             Self::Color => "color",
             Self::SshCurve => "ssh.curve",
             Self::PasswordsPath => "passwords.path",
+            Self::WalletSource => "wallet.source",
+            Self::WalletCookie => "wallet.cookie",
+            Self::WalletTor => "wallet.tor",
         }
     }
 
@@ -136,6 +157,11 @@ impl Key {
             Self::Color => "auto, always or never",
             Self::SshCurve => "ed25519 or nist256p1",
             Self::PasswordsPath => "a folder such as ~/.passage/store, from / or ~/",
+            Self::WalletSource => {
+                "http://HOST:PORT (bitcoind), tcp://HOST:PORT (Electrum) or file:PATH"
+            }
+            Self::WalletCookie => "the whole path of the file with USER:PASSWORD of bitcoind's RPC",
+            Self::WalletTor => "IP:PORT of Tor's SOCKS port",
         }
     }
 
@@ -149,6 +175,9 @@ impl Key {
             Self::Color => &["auto", "always", "never"],
             Self::SshCurve => &["ed25519", "nist256p1"],
             Self::PasswordsPath => &["~/.passage/store"],
+            Self::WalletSource => &["http://127.0.0.1:8332", "tcp://127.0.0.1:50001"],
+            Self::WalletCookie => &["/var/lib/bitcoind/.cookie"],
+            Self::WalletTor => &["127.0.0.1:9050"],
         }
     }
 
@@ -169,6 +198,9 @@ impl Key {
             Self::LockIdle => "10m",
             Self::SshCurve => "ed25519",
             Self::PasswordsPath => "passwords in the folder of the wallet",
+            Self::WalletSource => "none",
+            Self::WalletCookie => "none",
+            Self::WalletTor => "127.0.0.1:9050",
         }
     }
 
@@ -232,6 +264,11 @@ impl Key {
                 }
                 _ => Err(refuse()),
             },
+            Self::WalletSource => text.parse().map(Value::Source).map_err(|_| refuse()),
+            // the file of the configuration outlives the folder that it was written from
+            Self::WalletCookie if !text.starts_with('/') => Err(refuse()),
+            Self::WalletCookie => Ok(Value::Path(text.into())),
+            Self::WalletTor => text.parse().map(Value::Socket).map_err(|_| refuse()),
         }
     }
 
@@ -285,6 +322,9 @@ impl fmt::Display for Value {
             Self::Color(color) => f.write_str(&word(color)),
             Self::Curve(curve) => f.write_str(&word(curve)),
             Self::Folder(path) => path.display().fmt(f),
+            Self::Source(endpoint) => endpoint.fmt(f),
+            Self::Path(path) => path.display().fmt(f),
+            Self::Socket(address) => address.fmt(f),
         }
     }
 }

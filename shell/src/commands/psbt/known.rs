@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use bcm_keystore::wallet::Known;
 use bcm_keystore::wallet::sign_tx::{AccountKey, PreviousTransactions};
-use bitcoin::bip32::{DerivationPath, Fingerprint, Xpub};
+use bitcoin::bip32::{DerivationPath, Fingerprint, KeySource, Xpub};
 use bitcoin::consensus::encode::deserialize_hex;
-use bitcoin::{Transaction, Txid};
+use bitcoin::{Script, Transaction, Txid};
 
 use super::file;
 use crate::report::{Kind, Report};
@@ -29,9 +30,12 @@ pub(super) fn account(text: &str) -> Result<AccountKey, String> {
     })
 }
 
-/// Transactions from files.
+/// Transactions from files, and what bcm's own wallets know.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Transactions(HashMap<Txid, Transaction>);
+pub(super) struct Transactions {
+    files: HashMap<Txid, Transaction>,
+    wallets: Known,
+}
 
 impl Transactions {
     pub(super) fn read(files: &[PathBuf]) -> Result<Self, Report> {
@@ -51,13 +55,26 @@ impl Transactions {
                 known.insert(transaction.compute_txid(), transaction);
             }
         }
-        Ok(Self(known))
+        Ok(Self {
+            files: known,
+            wallets: Known::default(),
+        })
+    }
+
+    /// Adds what the wallets know.
+    pub(super) fn beside(self, wallets: Known) -> Self {
+        Self { wallets, ..self }
     }
 }
 
 impl PreviousTransactions for Transactions {
     fn get(&self, txid: &Txid) -> Option<Transaction> {
-        self.0.get(txid).cloned()
+        let given = self.files.get(txid).cloned();
+        given.or_else(|| self.wallets.get(txid))
+    }
+
+    fn origin(&self, script: &Script) -> Option<KeySource> {
+        self.wallets.origin(script)
     }
 }
 

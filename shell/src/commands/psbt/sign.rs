@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::known::Transactions;
 use super::{Sign, file, write};
 use crate::app::App;
+use crate::commands::wallet::guard::{self, Owned};
 use crate::report::{Kind, Report};
 use crate::session::{Keeper, Open};
 use crate::ui::tty::{EntryError, Tty};
@@ -35,27 +36,46 @@ pub(super) fn run(app: &mut App, sign: &Sign, json: bool) -> Result<(), Report> 
         let report = Report::text(Kind::Failed, text);
         return Err(report.with_hint("choose another name, or give `--force`"));
     }
+    let place = sign.source.endpoint(app)?;
+    let via = sign.source.via(app)?;
+    let source = place.map(|endpoint| (endpoint, via));
     app.unlock_first()?;
     let keeper = app.keeper.clone();
     let psbt = &mut document.psbt;
     let report = app.runtime().block_on(keeper.with_open(async |open| {
         let device = open.session.device().clone();
-        let first = sign_psbt(&device, psbt, request(open, sign, &known, false)).await;
-        let Err(SignError::AbsurdFee(alarm)) = first else {
-            return Ok(first?);
+        let replaces = sign.replaces;
+        let owned = Owned::find(open, psbt, replaces)?;
+        guard::check_rules(open, psbt, &owned.review, replaces, source).await?;
+        let make = |allow_fee: bool| request(open, sign, &known, &owned, allow_fee);
+        let report = match sign_psbt(&device, psbt, make(false)).await {
+            Err(SignError::AbsurdFee(alarm)) => {
+                accept_fee(&keeper, sign.accept_fee, alarm)?;
+                sign_psbt(&device, psbt, make(true)).await?
+            }
+            outcome => outcome?,
         };
-        accept_fee(&keeper, sign, alarm)?;
-        Ok(sign_psbt(&device, psbt, request(open, sign, &known, true)).await?)
+        guard::record(open, &report, &owned.review, None, owned.wallet, replaces)?;
+        Ok(report)
     }))?;
     let text = document.to_base64();
     write(&document, &text, output)?;
     print(&report, output.output.is_none().then_some(&text), json)
 }
 
-fn request(open: &Open, sign: &Sign, known: &Transactions, allow_fee: bool) -> SignRequest {
+fn request(
+    open: &Open,
+    sign: &Sign,
+    known: &Transactions,
+    owned: &Owned,
+    allow_fee: bool,
+) -> SignRequest {
     let mut request = SignRequest::new(open.chain, open.session.fingerprint());
     request.accounts.clone_from(&sign.cosigner);
-    request.previous = Box::new(known.clone());
+    if sign.cosigner.is_empty() {
+        request.accounts.clone_from(&owned.accounts);
+    }
+    request.previous = Box::new(known.clone().beside(owned.known.clone()));
     request.replaces = sign.replaces;
     request.allow_sighash = sign.allow_sighash;
     request.allow_fee = allow_fee;
@@ -63,9 +83,13 @@ fn request(open: &Open, sign: &Sign, known: &Transactions, allow_fee: bool) -> S
 }
 
 /// Has the person type the fee, unless they wrote it on the command line.
-fn accept_fee(keeper: &Keeper, sign: &Sign, alarm: FeeAlarm) -> Result<(), Report> {
+pub(in crate::commands) fn accept_fee(
+    keeper: &Keeper,
+    accepted: Option<u64>,
+    alarm: FeeAlarm,
+) -> Result<(), Report> {
     let error = || Report::from(SignError::AbsurdFee(alarm));
-    if let Some(accepted) = sign.accept_fee {
+    if let Some(accepted) = accepted {
         return if accepted == alarm.fee.to_sat() {
             Ok(())
         } else {
