@@ -68,6 +68,16 @@ pub enum PsbtError {
     /// Two PSBTs of different transactions.
     #[error("these PSBTs are not of the same transaction")]
     OtherTransaction(#[source] bitcoin::psbt::Error),
+    /// The transaction that an input spends has no such output.
+    #[error("input {input} spends output {output} of a transaction that has {outputs}")]
+    NoOutput {
+        /// The input.
+        input: usize,
+        /// The output that it names.
+        output: u32,
+        /// How many there are.
+        outputs: usize,
+    },
     /// What an input spends is not known.
     #[error("input {0} does not say what it spends")]
     NoUtxo(usize),
@@ -190,6 +200,7 @@ impl Document {
             other => return Err(PsbtError::Version(other)),
         };
         let psbt = Psbt::deserialize(bytes).map_err(PsbtError::Malformed)?;
+        outputs_exist(&psbt)?;
         Ok(Self {
             psbt,
             encoding,
@@ -245,6 +256,26 @@ pub fn extract(psbt: &Psbt) -> Result<Transaction, PsbtError> {
         Some(input) => Err(PsbtError::NotFinal(input)),
         None => Ok(psbt.clone().extract_tx_unchecked_fee_rate()),
     }
+}
+
+/// Refuses an input that spends what its transaction does not have; the library counts on it.
+fn outputs_exist(psbt: &Psbt) -> Result<(), PsbtError> {
+    let spent = psbt.unsigned_tx.input.iter().zip(&psbt.inputs);
+    for (input, (spending, known)) in spent.enumerate() {
+        let Some(transaction) = &known.non_witness_utxo else {
+            continue;
+        };
+        let outputs = transaction.output.len();
+        let output = spending.previous_output.vout;
+        if usize::try_from(output).map_or(true, |output| output >= outputs) {
+            return Err(PsbtError::NoOutput {
+                input,
+                output,
+                outputs,
+            });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -286,6 +286,25 @@ fn the_lock_time_of_version_2_is_one_that_all_inputs_accept() {
     assert_eq!(lock_time(&[(time, 499_999_999)], &[]), None);
 }
 
+#[test]
+fn an_input_that_spends_an_output_that_is_not_there_is_refused() {
+    let texts = valid();
+    let refused = texts.iter().filter_map(|text| {
+        let mut document = Document::parse(text.as_bytes()).ok()?;
+        let with_parent = document.psbt.inputs.iter();
+        let index = with_parent
+            .clone()
+            .position(|input| input.non_witness_utxo.is_some())?;
+        document.psbt.unsigned_tx.input[index].previous_output.vout = 1 << 24;
+        Some(Document::parse(&document.psbt.serialize()).unwrap_err())
+    });
+    let refused: Vec<_> = refused.collect();
+    assert!(!refused.is_empty());
+    for error in refused {
+        assert!(matches!(error, PsbtError::NoOutput { .. }), "{error}");
+    }
+}
+
 proptest! {
     #[test]
     fn nothing_panics_on_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
