@@ -84,6 +84,33 @@ pub fn convert<T>(
     Ok(outcome)
 }
 
+/// Fails where [`put`] would because of what is there, before anybody is asked for anything.
+pub fn check_free(path: &Path, overwrite: Overwrite) -> Result<(), FileError> {
+    let taken = !is_standard(path) && path.symlink_metadata().is_ok();
+    match overwrite {
+        Overwrite::Never if taken => Err(FileError::Exists(name_of(path))),
+        _ => Ok(()),
+    }
+}
+
+/// Writes something small as a whole; `-` is standard output.
+pub fn put(
+    path: &Path,
+    access: Access,
+    overwrite: Overwrite,
+    bytes: &[u8],
+) -> Result<(), FileError> {
+    let target = Target::create(path, access, overwrite, false, &[])?;
+    let name = target.name().to_owned();
+    let mut writer = target.writer();
+    let written = writer.write_all(bytes);
+    if let Some(error) = writer.failure() {
+        return Err(error);
+    }
+    written.map_err(|error| FileError::write(&name, error))?;
+    writer.commit()
+}
+
 /// Reads a small file as a whole: a key, a signature.
 pub fn read_small(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
     let source = Source::open(path)?;

@@ -136,7 +136,7 @@ fn a_certificate_gets_names_another_end_and_is_revoked() {
         "not revoked yet"
     );
     let there = wallet.session(&revoke);
-    assert!(there.failure(1).contains("there already"), "{there}");
+    assert!(there.failure(1).contains("exists"), "{there}");
     assert!(
         !there.stderr.contains("REVOKE"),
         "the device was not asked: {there}"

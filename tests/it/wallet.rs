@@ -233,6 +233,12 @@ fn three_devices_share_a_wallet_and_two_of_them_spend_from_it() {
             "-o",
             name,
         ]);
+        let written = std::fs::read(&first).unwrap();
+        let again = ["wallet", "send", &to, "0.1", "--wallet", script, "-o", name];
+        let refused = desks[0].run(&again);
+        assert!(refused.failure(1).contains("exists"), "{refused}");
+        assert!(!refused.stderr.contains("device: sign"), "{refused}");
+        assert_eq!(std::fs::read(&first).unwrap(), written);
         let second = desks[1].env.path().join("signed.psbt");
         desks[1].text(&[
             "psbt",

@@ -120,6 +120,7 @@ impl Hint for PsbtError {
             Self::Incomplete { .. } => {
                 "have the other cosigners sign, then run `psbt combine`".into()
             }
+            Self::NotPsbt => "name a file that a wallet wrote as PSBT, binary or base64".into(),
             Self::NotFinal(_) => "run `psbt finalize` first".into(),
             Self::Truncated | Self::Text => "copy it again, from the first byte to the last".into(),
             Self::BadSignature(_) => {

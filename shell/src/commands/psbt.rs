@@ -6,7 +6,7 @@ mod known;
 mod show;
 mod sign;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bcm_keystore::wallet::psbt::{Document, Encoding, extract, finalize};
 use bcm_keystore::wallet::sign_tx::AccountKey;
@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::commands::wallet::Source;
+use crate::files::{self, Access, Overwrite};
 use crate::report::Report;
 use crate::ui;
 
@@ -172,9 +173,15 @@ fn write(document: &Document, text: &str, output: &Output) -> Result<(), Report>
         return Ok(());
     };
     match document.encoding {
-        Encoding::Binary => file::write(path, &document.to_bytes(), output.force),
-        Encoding::Base64 => file::write(path, format!("{text}\n").as_bytes(), output.force),
+        Encoding::Binary => save(path, &document.to_bytes(), output),
+        Encoding::Base64 => save(path, format!("{text}\n").as_bytes(), output),
     }
+}
+
+/// Writes for its owner alone: a PSBT tells what belongs together.
+fn save(path: &Path, bytes: &[u8], output: &Output) -> Result<(), Report> {
+    let overwrite = Overwrite::when(output.force);
+    Ok(files::put(path, Access::Private, overwrite, bytes)?)
 }
 
 #[derive(Serialize)]
@@ -187,7 +194,7 @@ fn take_out(document: &Document, output: &Output, json: bool) -> Result<(), Repo
     let transaction = extract(&document.psbt)?;
     let hex = serialize_hex(&transaction);
     if let Some(path) = &output.output {
-        file::write(path, format!("{hex}\n").as_bytes(), output.force)?;
+        save(path, format!("{hex}\n").as_bytes(), output)?;
     }
     let printed = output.output.is_none();
     if json {

@@ -262,6 +262,9 @@ pub struct How {
     /// Write the PSBT to this file
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long, requires = "output")]
+    force: bool,
     #[command(flatten)]
     source: Source,
 }

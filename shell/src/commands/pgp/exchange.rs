@@ -1,7 +1,7 @@
 //! Certificates in and out of files.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
 use bcm_keystore::pgp::{Change, export as armored, minimal, read_certs};
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::view::View;
 use super::{Output, named, run};
 use crate::app::App;
+use crate::files::{self, Access, Overwrite};
 use crate::report::{Kind, Report};
 use crate::ui;
 
@@ -35,24 +36,10 @@ pub fn export(
 
 /// Fails where [`write`] would, before the device is asked for what is to be written.
 pub fn check(output: &Output) -> Result<(), Report> {
-    match &output.output {
-        Some(path) if !output.force && path.symlink_metadata().is_ok() => Err(not_written(
-            path,
-            &io::Error::from(io::ErrorKind::AlreadyExists),
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn not_written(path: &Path, error: &io::Error) -> Report {
-    let path = path.display();
-    match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            Report::text(Kind::Failed, format!("`{path}` is there already"))
-                .with_hint("choose another name, or replace it with `--force`")
-        }
-        _ => Report::text(Kind::Failed, format!("cannot write `{path}`: {error}")),
-    }
+    let Some(path) = &output.output else {
+        return Ok(());
+    };
+    Ok(files::check_free(path, Overwrite::when(output.force))?)
 }
 
 /// Writes a text to a file that a person named, or to standard output.
@@ -60,26 +47,9 @@ pub fn write(text: &str, output: &Output) -> Result<(), Report> {
     let Some(path) = &output.output else {
         return ui::out(text.trim_end());
     };
-    let failed = |error: io::Error| not_written(path, &error);
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
     // public, as the person's other files are
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    let mut file = builder
-        .permissions(permissions)
-        .tempfile_in(parent)
-        .map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    let kept = match output.force {
-        true => file.persist(path),
-        false => file.persist_noclobber(path),
-    };
-    kept.map_err(|error| failed(error.error))?;
-    Ok(())
+    let overwrite = Overwrite::when(output.force);
+    Ok(files::put(path, Access::Umask, overwrite, text.as_bytes())?)
 }
 
 /// What came of one thing in the file.

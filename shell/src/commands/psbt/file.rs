@@ -1,7 +1,7 @@
 //! PSBTs in files and on stdin.
 
 use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bcm_keystore::wallet::psbt::{Document, MAX_PSBT};
@@ -57,36 +57,5 @@ fn name(path: &Path) -> String {
         "stdin".to_owned()
     } else {
         path.display().to_string()
-    }
-}
-
-/// Writes a file that is there whole or not at all.
-pub(super) fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), Report> {
-    let failed = |error: &io::Error| {
-        let text = format!("cannot write `{}`: {error}", path.display());
-        Report::text(Kind::Failed, text)
-    };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let written = (|| {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        let persisted = if replace {
-            file.persist(path)
-        } else {
-            file.persist_noclobber(path)
-        };
-        persisted.map_err(|error| error.error)?;
-        File::open(folder)?.sync_all()
-    })();
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(failed(&error).with_hint("choose another name, or give `--force`"))
-        }
-        Err(error) => Err(failed(&error)),
-        Ok(()) => Ok(()),
     }
 }

@@ -1,11 +1,9 @@
 //! Payments: from what is wanted to a transaction on the network, one check after another.
 
-use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bcm_keystore::store::write_private;
 use bcm_keystore::wallet::message::parse_address;
 use bcm_keystore::wallet::policy::Review;
 use bcm_keystore::wallet::psbt::{extract, finalize};
@@ -18,7 +16,8 @@ use serde::Serialize;
 use super::{How, book, btc, guard};
 use crate::app::App;
 use crate::commands::psbt::accept_fee;
-use crate::report::{Kind, Report};
+use crate::files::{self, Access, Overwrite};
+use crate::report::Report;
 use crate::session::{Keeper, Open, blocking};
 use crate::ui::{self, Style};
 use crate::wallet::{Endpoint, Source, Via};
@@ -94,6 +93,9 @@ impl Spend {
     }
 
     fn run(app: &App, what: What, how: &How, json: bool) -> Result<(), Report> {
+        if let Some(path) = &how.output {
+            files::check_free(path, Overwrite::when(how.force))?;
+        }
         let spend = Self {
             what,
             how: how.clone(),
@@ -266,20 +268,13 @@ impl Spend {
             return Ok(());
         };
         let text = BASE64.encode(psbt.serialize()) + "\n";
-        write_private(&beside(path), text.as_bytes()).map_err(|error| {
-            Report::text(
-                Kind::Failed,
-                format!("cannot write `{}`: {error}", path.display()),
-            )
-        })
-    }
-}
-
-/// Names the folder of a file that is named alone.
-fn beside(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if folder.as_os_str().is_empty() => Path::new(".").join(path),
-        _ => path.to_owned(),
+        let overwrite = Overwrite::when(self.how.force);
+        Ok(files::put(
+            path,
+            Access::Private,
+            overwrite,
+            text.as_bytes(),
+        )?)
     }
 }
 
