@@ -4,5 +4,5 @@ mod catalog;
 mod graph;
 mod stack;
 
-pub use catalog::{Catalog, CatalogError};
-pub use stack::{Kind, Maintenance, Stack, StackName, StackNameError, Upstream};
+pub use catalog::{Catalog, CatalogError, Defect, Folder};
+pub use stack::*;
