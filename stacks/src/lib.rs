@@ -2,14 +2,27 @@
 
 mod catalog;
 mod configuration;
+mod desired;
 mod graph;
+mod observe;
 mod onion;
+mod plan;
 pub mod render;
 pub mod secret;
 mod stack;
+mod verify;
 
 pub use catalog::{Catalog, CatalogError, Defect, Folder};
 pub use configuration::{Configuration, ImageChoice, OnionClient};
+pub use observe::{
+    ApiVersion, Observed, ObservedConfig, ObservedContainer, ObservedHost, ObservedNetwork,
+    ObservedSecret, ObservedService,
+};
+pub use plan::{
+    Change, Method, Operation, Plan, PlanError, SecretBodies, ServiceState, State, Thing,
+    Unresolved, Verb, plan, spec_digest,
+};
 pub use render::{RenderError, Rendered, Warning};
 pub use secret::{SecretId, Secrets};
 pub use stack::*;
+pub use verify::{Deviation, verify};
