@@ -28,7 +28,7 @@ pub(crate) const FILE: &str = "org.bitcoincachemachine.file";
 /// The label of a node that tells its host.
 const HOST: &str = "org.bitcoincachemachine.host";
 
-/// Room for VXLAN, WireGuard and ESP in an Ethernet frame.
+/// Room for VXLAN, `WireGuard` and ESP in an Ethernet frame.
 const MTU: &str = "1330";
 
 /// What should be there, each by its name.
@@ -330,10 +330,10 @@ impl Maker<'_> {
                 json!({ "Name": file.path, "UID": uid, "GID": gid, "Mode": file.mode.bits() });
             match file.content {
                 Content::Public(_) => {
-                    configs.push(json!({ "ConfigID": name, "ConfigName": name, "File": place }))
+                    configs.push(json!({ "ConfigID": name, "ConfigName": name, "File": place }));
                 }
                 Content::Secret(_) => {
-                    secrets.push(json!({ "SecretID": name, "SecretName": name, "File": place }))
+                    secrets.push(json!({ "SecretID": name, "SecretName": name, "File": place }));
                 }
             }
         }

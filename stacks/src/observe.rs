@@ -32,7 +32,7 @@ pub struct ApiVersion(pub u16, pub u16);
 impl ApiVersion {
     /// The oldest that bcm speaks: Engine 20.10.
     pub const OLDEST: Self = Self(1, 41);
-    /// From here on a service can refuse new privileges and choose seccomp and AppArmor: Engine 25.
+    /// From here on a service can refuse new privileges and choose seccomp and `AppArmor`: Engine 25.
     pub const PRIVILEGES: Self = Self(1, 44);
 }
 
@@ -160,14 +160,17 @@ pub(crate) fn comparable(spec: &Value, networks: &BTreeMap<&str, &str>) -> Value
     spec
 }
 
-/// What an engine fills in where nothing was asked for: see `convert` in
+/// Tells whether an engine fills that in where nothing was asked for: see `convert` in
 /// [moby](https://github.com/moby/moby/tree/v20.10.24/daemon/cluster/convert).
-const DEFAULTS: [(&str, &str); 4] = [
-    ("Isolation", "\"default\""),
-    ("Runtime", "\"container\""),
-    ("EndpointSpec", "{\"Mode\":\"vip\"}"),
-    ("FailureAction", "\"pause\""),
-];
+fn is_default(key: &str, value: &Value) -> bool {
+    match key {
+        "Isolation" => value == "default",
+        "Runtime" => value == "container",
+        "FailureAction" => value == "pause",
+        "EndpointSpec" => *value == serde_json::json!({ "Mode": "vip" }),
+        _ => false,
+    }
+}
 
 fn without_defaults(value: &Value, key: &str) -> Option<Value> {
     let kept = match value {
@@ -201,10 +204,7 @@ fn without_defaults(value: &Value, key: &str) -> Option<Value> {
         }
         other => other.clone(),
     };
-    let is_default = DEFAULTS
-        .iter()
-        .any(|(name, default)| *name == key && kept.to_string() == *default);
-    (!is_default).then_some(kept)
+    (!is_default(key, &kept)).then_some(kept)
 }
 
 /// Returns the SHA-256 of a value in canonical JSON,

@@ -98,7 +98,7 @@ impl SecretValue {
     /// Returns the bits, for a key that is made of them.
     pub fn seed(&self) -> Zeroizing<[u8; 32]> {
         let mut seed = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(&*self.0, &mut *seed).expect("hexadecimal digits");
+        hex::decode_to_slice(&self.0[..], &mut *seed).expect("hexadecimal digits");
         seed
     }
 

@@ -262,7 +262,7 @@ fn containers(observed: &Observed, signed: &State, prefix: &str, found: &mut Vec
                         name: name.clone(),
                         expected: expected.image.clone(),
                         found: container.image.clone(),
-                    })
+                    });
                 }
                 None if near => found.push(Deviation::ForeignContainer {
                     name: container.name.clone(),

@@ -43,7 +43,7 @@ pub(crate) fn obey(observed: &mut Observed, plan: &Plan) {
                 host.images.insert(format!("{}@{}", query[1], query[3]));
             }
             (Method::Post, "/volumes/create") => {
-                assert!(host.volumes.insert(name, labels).is_none())
+                assert!(host.volumes.insert(name, labels).is_none());
             }
             (Method::Post, "/configs/create") => {
                 let data = STANDARD.decode(body["Data"].as_str().unwrap()).unwrap();

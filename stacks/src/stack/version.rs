@@ -14,11 +14,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Debug, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Version {
-    text: String,
-    numbers: Vec<u64>,
-    suffix: Option<String>,
-}
+pub struct Version(String);
 
 /// A text that is no version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +24,19 @@ pub struct VersionError(String);
 impl Version {
     /// Returns it as upstream writes it.
     pub fn as_str(&self) -> &str {
-        &self.text
+        &self.0
+    }
+
+    fn parts(&self) -> (&str, Option<&str>) {
+        match self.0.split_once('-') {
+            Some((numbers, suffix)) => (numbers, Some(suffix)),
+            None => (&self.0, None),
+        }
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        let number = |part: &str| part.parse().expect("checked when it was read");
+        self.parts().0.split('.').map(number).collect()
     }
 }
 
@@ -36,32 +44,22 @@ impl TryFrom<String> for Version {
     type Error = VersionError;
 
     fn try_from(text: String) -> Result<Self, VersionError> {
-        let parse = || {
-            let (numbers, suffix) = match text.split_once('-') {
-                Some((numbers, suffix)) => (numbers, Some(suffix)),
-                None => (text.as_str(), None),
-            };
-            let plain = |suffix: &str| {
-                !suffix.is_empty()
-                    && suffix
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b".+-~".contains(&b))
-            };
-            let digits = |part: &str| {
-                let all = part.bytes().all(|b| b.is_ascii_digit());
-                part.parse().ok().filter(|_| all)
-            };
-            let numbers: Option<Vec<u64>> = numbers.split('.').map(digits).collect();
-            let short = text.len() <= 40 && suffix.is_none_or(plain);
-            Some((numbers.filter(|_| short)?, suffix.map(str::to_owned)))
+        let version = Self(text);
+        let (numbers, suffix) = version.parts();
+        let plain = |suffix: &str| {
+            !suffix.is_empty()
+                && suffix
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b".+-~".contains(&b))
         };
-        match parse() {
-            Some((numbers, suffix)) => Ok(Self {
-                numbers,
-                suffix,
-                text,
-            }),
-            None => Err(VersionError(text)),
+        // eighteen digits fit into 64 bits
+        let number = |part: &str| {
+            (1..=18).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
+        };
+        if version.0.len() <= 40 && numbers.split('.').all(number) && suffix.is_none_or(plain) {
+            Ok(version)
+        } else {
+            Err(VersionError(version.0))
         }
     }
 }
@@ -76,24 +74,25 @@ impl std::str::FromStr for Version {
 
 impl From<Version> for String {
     fn from(version: Version) -> Self {
-        version.text
+        version.0
     }
 }
 
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0)
     }
 }
 
 impl Ord for Version {
     /// A release comes after what leads to it (`-rc1`, `-beta`); missing numbers are zeros.
     fn cmp(&self, other: &Self) -> Ordering {
-        let longest = self.numbers.len().max(other.numbers.len());
-        let at = |version: &Self, i: usize| version.numbers.get(i).copied().unwrap_or(0);
-        let numbers = (0..longest).map(|i| at(self, i).cmp(&at(other, i)));
+        let (mine, theirs) = (self.numbers(), other.numbers());
+        let longest = mine.len().max(theirs.len());
+        let at = |numbers: &[u64], i: usize| numbers.get(i).copied().unwrap_or(0);
+        let numbers = (0..longest).map(|i| at(&mine, i).cmp(&at(&theirs, i)));
         numbers.fold(Ordering::Equal, Ordering::then).then_with(|| {
-            match (&self.suffix, &other.suffix) {
+            match (self.parts().1, other.parts().1) {
                 (None, None) => Ordering::Equal,
                 (None, Some(_)) => Ordering::Greater,
                 (Some(_), None) => Ordering::Less,
