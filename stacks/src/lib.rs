@@ -4,6 +4,7 @@ mod catalog;
 mod configuration;
 mod desired;
 mod graph;
+mod lint;
 mod observe;
 mod onion;
 mod plan;
@@ -14,6 +15,8 @@ mod verify;
 
 pub use catalog::{Catalog, CatalogError, Defect, Folder};
 pub use configuration::{Configuration, ImageChoice, OnionClient};
+pub use graph::{GraphFormat, draw};
+pub use lint::{LintError, Linted, lint};
 pub use observe::{
     ApiVersion, Observed, ObservedConfig, ObservedContainer, ObservedHost, ObservedNetwork,
     ObservedSecret, ObservedService,

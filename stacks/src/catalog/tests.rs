@@ -377,3 +377,24 @@ fn a_folder_on_disk_joins_the_catalogue_and_its_tricks_do_not() {
     let error = Catalog::with_folder(dir.path()).unwrap_err().to_string();
     assert_eq!(error, "stack `tor` is described twice");
 }
+
+#[test]
+fn a_graph_is_drawn_in_three_ways() {
+    use crate::graph::{GraphFormat, draw};
+    let catalog = Catalog::builtin();
+    let order = catalog
+        .order_on(Chain::Regtest, ["btcpayserver", "lnd"])
+        .unwrap();
+    assert_eq!(
+        draw(&order, GraphFormat::Text),
+        "tor\nbitcoind -> tor\nnbxplorer -> bitcoind\nlnd -> tor bitcoind\n\
+         btcpayserver -> bitcoind nbxplorer tor (lnd)"
+    );
+    let dot = draw(&order, GraphFormat::Dot);
+    assert!(
+        dot.contains("\"btcpayserver\" -> \"lnd\" [style=dashed];"),
+        "{dot}"
+    );
+    let mermaid = draw(&order, GraphFormat::Mermaid);
+    assert!(mermaid.contains("    bitcoind --> tor\n"), "{mermaid}");
+}

@@ -53,9 +53,8 @@ impl TryFrom<String> for Version {
                     .all(|b| b.is_ascii_alphanumeric() || b".+-~".contains(&b))
         };
         // eighteen digits fit into 64 bits
-        let number = |part: &str| {
-            (1..=18).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
-        };
+        let number =
+            |part: &str| (1..=18).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
         if version.0.len() <= 40 && numbers.split('.').all(number) && suffix.is_none_or(plain) {
             Ok(version)
         } else {
