@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bcm_keystore::Hint;
 use bcm_keystore::ssh::SshKey;
+use ssh_key::Certificate;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -22,6 +23,9 @@ const SSH_FAILED: i32 = 255;
 
 /// How long a host is asked for its keys after a connection failed.
 const SCAN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Name of the file with the certificate.
+const CERTIFICATE: &str = "session-cert.pub";
 
 /// The variables that programs of OpenSSH get to see; everything else is cleared.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +61,7 @@ pub struct Connection {
     host: PinnedHost,
     agent: PathBuf,
     keys: usize,
+    certificate: bool,
     folder: TempDir,
     env: ClientEnv,
     command: Option<RemoteCommand>,
@@ -99,10 +104,29 @@ impl Connection {
             host,
             agent: agent.to_owned(),
             keys: keys.len(),
+            certificate: false,
             folder,
             env,
             command: None,
         })
+    }
+
+    /// Offers this certificate too, whose key the agent holds.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionError::Files`].
+    pub fn with_certificate(mut self, certificate: &Certificate) -> Result<Self, ConnectionError> {
+        let failed = |source| ConnectionError::Files {
+            folder: self.folder.path().to_owned(),
+            source,
+        };
+        let line = certificate
+            .to_openssh()
+            .map_err(|error| failed(io::Error::other(error)))?;
+        write_new(&self.folder.path().join(CERTIFICATE), &format!("{line}\n")).map_err(failed)?;
+        self.certificate = true;
+        Ok(self)
     }
 
     /// Runs this command instead of a login shell.
@@ -166,6 +190,14 @@ impl Connection {
         for number in 0..self.keys {
             let file = path(&key_file(number))?;
             command.arg("-o").arg(format!("IdentityFile={file}"));
+        }
+        if self.certificate {
+            let file = path(CERTIFICATE)?;
+            command.arg("-o").arg(format!("CertificateFile={file}"));
+        }
+        if self.keys == 0 {
+            // without one, ssh looks for the user's own
+            command.args(["-o", "IdentityFile=none"]);
         }
         Ok(command)
     }
