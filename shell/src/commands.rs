@@ -15,4 +15,5 @@ pub mod serve;
 pub mod simulator;
 pub mod ssh;
 pub mod stack;
+pub mod statement;
 pub mod wallet;

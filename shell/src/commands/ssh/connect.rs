@@ -1,6 +1,6 @@
 //! `ssh connect`: the system's `ssh`, a key of the wallet, and a host whose key was accepted.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bcm_cluster::{
     ClientEnv, Connection, ConnectionError, Destination, FirstContact, HostKey, HostKeyFingerprint,
@@ -52,12 +52,29 @@ impl Login {
         };
         let wallet = open.session.store().clone();
         let mut store = SshStore::open(&wallet)?;
-        let keys = choose(&store, self.destination.identity(), curve)?;
-        let host = self.host(&mut store, &env).await?;
+        let keys = choose(&store, self.destination.identity(), curve);
         let agent = ensure(keeper, open)?;
+        let user = [self.destination.user().to_owned()];
+        let now = SystemTime::now();
+        let certificates = agent.certificates().into_iter();
+        let certificates: Vec<_> = certificates
+            .filter(|held| held.covers(&user, now))
+            .collect();
+        if keys.is_empty() && certificates.is_empty() {
+            return Err(no_key(self.destination.identity()));
+        }
+        let host = self.host(&mut store, &env).await?;
         agent.refresh(&store);
+        let certificate = certificates.first();
+        if let Some(certificate) = certificate {
+            // whoever types this login wants it, and accepted the host's key
+            certificate.allow(&[host.pin()]);
+        }
         let keys: Vec<_> = keys.iter().collect();
         let mut connection = Connection::new(host, &keys, agent.socket(), env)?;
+        if let Some(certificate) = certificate {
+            connection = connection.with_certificate(certificate.certificate())?;
+        }
         if let Some(command) = command {
             connection = connection.with_command(command);
         }
@@ -119,19 +136,17 @@ impl Login {
 }
 
 /// Picks the keys of a login, that on `curve` first.
-fn choose(store: &SshStore<'_>, login: &SshIdentity, curve: Curve) -> Result<Vec<SshKey>, Report> {
+fn choose(store: &SshStore<'_>, login: &SshIdentity, curve: Curve) -> Vec<SshKey> {
     let mut keys: Vec<_> = store.for_login(login).into_iter().cloned().collect();
     keys.sort_by_key(|key| key.curve() != curve);
-    if keys.is_empty() {
-        return Err(Report::text(
-            Kind::Failed,
-            format!("there is no key for `{}`", login.login()),
-        )
+    keys
+}
+
+fn no_key(login: &SshIdentity) -> Report {
+    let login = login.login();
+    Report::text(Kind::Failed, format!("there is no key for `{login}`"))
         .with_note("nothing was sent")
         .with_hint(format!(
-            "make one: `ssh newkey {}`, and put it into the host's authorized_keys",
-            login.login()
-        )));
-    }
-    Ok(keys)
+            "make one: `ssh newkey {login}`, and put it into the host's authorized_keys"
+        ))
 }
