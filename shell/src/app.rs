@@ -190,6 +190,7 @@ impl App {
             }
             Command::Simulator(command) => command.run().map(done),
             Command::AgePlugin(command) => command.run().map(done),
+            Command::SshProxy(command) => command.run().map(done),
             Command::Gpg(command) => command.run().map(Outcome::Done),
             Command::Git(command) => {
                 if command.needs_unlock() {
@@ -214,6 +215,10 @@ impl App {
                 crate::commands::info::run(self, json).map(done)
             }
             Command::Ssh(command) => {
+                self.unlock_first()?;
+                command.run(self, json).map(Outcome::Done)
+            }
+            Command::Cluster(command) => {
                 self.unlock_first()?;
                 command.run(self, json).map(Outcome::Done)
             }

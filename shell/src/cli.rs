@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    age, age_plugin, config, device, file, git, message, password, pgp, psbt, serve, simulator,
-    ssh, stack, statement, wallet,
+    age, age_plugin, cluster, config, device, file, git, message, password, pgp, psbt, serve,
+    simulator, ssh, ssh_proxy, stack, statement, wallet,
 };
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
@@ -144,6 +144,9 @@ pub enum Command {
   bcm serve -- age -d -i identity notes.age
   bcm serve                    print BCM_SOCKET and SSH_AUTH_SOCK, serve until a signal")]
     Serve(serve::Serve),
+    /// Reach the machines of a cluster: add them, log in, run and copy on all of them
+    #[command(subcommand, after_help = "Example:\n  bcm cluster exec -- uptime")]
+    Cluster(Box<cluster::Command>),
     /// Make, fill and spend wallets whose keys stay on the device
     #[command(subcommand, after_help = "Example:\n  bcm wallet create savings")]
     Wallet(wallet::Command),
@@ -189,6 +192,12 @@ pub enum Command {
         after_help = "Example:\n  age -d -i identity notes.age     with a bcm session running"
     )]
     AgePlugin(age_plugin::AgePlugin),
+    /// Reach an onion service for `ssh`, which runs it
+    #[command(
+        hide = true,
+        after_help = "Example:\n  ssh -o 'ProxyCommand=bcm ssh-proxy --socks 127.0.0.1:9050 %h %p' …"
+    )]
+    SshProxy(ssh_proxy::SshProxy),
     /// Sign and verify for git, which runs it as `bcm-gpg`
     #[command(
         hide = true,
