@@ -24,6 +24,8 @@ mod repl;
 mod secrets;
 mod ssh_agent;
 mod ssh_login;
+mod stack;
+mod stack_programs;
 mod support;
 mod threats;
 mod unlock;

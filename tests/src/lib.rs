@@ -18,7 +18,7 @@ mod sshd;
 mod wait;
 
 pub use bcm::{Bcm, Output, Running};
-pub use bitcoind::{Bitcoind, Electrs};
+pub use bitcoind::{Bitcoind, Electrs, program as bitcoind_program};
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice, FakeTor};
 pub use gpg::Gpg;

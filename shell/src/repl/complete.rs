@@ -28,13 +28,15 @@ pub struct Candidates {
     pub words: Vec<Word>,
 }
 
-/// What is in the stores of the open wallet.
+/// What is in the stores of the open wallet, and in the catalogue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// The logins of its SSH keys.
     pub ssh: Vec<String>,
     /// Mail addresses, else fingerprints, of the OpenPGP certs that it knows.
     pub pgp: Vec<String>,
+    /// The stacks of the catalogue.
+    pub stacks: Vec<String>,
 }
 
 impl Names {
@@ -47,6 +49,7 @@ impl Names {
         Self {
             ssh: ssh.map(|key| key.identity().login()).collect(),
             pgp: pgp.map(|entry| cert_name(entry.cert())).collect(),
+            stacks: Vec::new(),
         }
     }
 }
@@ -231,6 +234,8 @@ fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
         ["config", "set"] => assignments(typed),
         ["file", below] if *below != "signify-key" => files(typed),
         ["psbt", _] => files(typed),
+        ["stack", "lint"] if place.given == 0 => files(typed),
+        ["stack", "plan" | "graph"] => names.stacks.iter().map(word).collect(),
         _ if place.given == 0 => {
             let below = place.command.get_subcommands();
             let shown = below.filter(|command| !command.is_hide_set());
@@ -302,6 +307,7 @@ mod tests {
         let names = Names {
             ssh: vec!["alice@node-1".to_owned(), "bob@node-2".to_owned()],
             pgp: vec!["satoshi@bitcoin.org".to_owned()],
+            stacks: vec!["electrs".to_owned(), "electrum".to_owned()],
         };
         let found = Grammar::new().candidates(line, &names);
         let prefix = &line[..found.start];
@@ -310,6 +316,18 @@ mod tests {
             .iter()
             .map(|word| format!("{prefix}{}", word.text))
             .collect()
+    }
+
+    #[test]
+    fn stacks_by_name_however_many() {
+        assert_eq!(complete("stack plan electru"), ["stack plan electrum"]);
+        assert_eq!(
+            complete("stack graph electrum el"),
+            [
+                "stack graph electrum electrs",
+                "stack graph electrum electrum"
+            ]
+        );
     }
 
     #[test]
