@@ -25,6 +25,8 @@ use bcm_keystore::wallet::message::MessageError;
 use bcm_keystore::wallet::policy::PolicyError;
 use bcm_keystore::wallet::{PaymentError, PsbtError, SignError, WalletError};
 
+use bcm_stacks::{CatalogError, LintError, PlanError, RenderError};
+
 use crate::client::ClientError;
 use crate::config::ConfigError;
 use crate::files::FileError;
@@ -483,6 +485,55 @@ impl From<CommandError> for Report {
 
 impl From<ClientError> for Report {
     fn from(error: ClientError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+fn of_catalog(error: &CatalogError) -> Kind {
+    match error {
+        CatalogError::Unknown { .. } | CatalogError::NotOnChain { .. } => Kind::Usage,
+        _ => Kind::Failed,
+    }
+}
+
+fn of_render(error: &RenderError) -> Kind {
+    match error {
+        RenderError::Catalog(error) => of_catalog(error),
+        RenderError::UnknownOption { .. }
+        | RenderError::OptionValue { .. }
+        | RenderError::UnknownVariant { .. }
+        | RenderError::Pruned { .. }
+        | RenderError::Apart { .. } => Kind::Usage,
+        RenderError::BelowMinimum { .. } => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<CatalogError> for Report {
+    fn from(error: CatalogError) -> Self {
+        Self::new(of_catalog(&error), error)
+    }
+}
+
+impl From<RenderError> for Report {
+    fn from(error: RenderError) -> Self {
+        Self::new(of_render(&error), error)
+    }
+}
+
+impl From<PlanError> for Report {
+    fn from(error: PlanError) -> Self {
+        let kind = match &error {
+            PlanError::Render(error) => of_render(error),
+            PlanError::Foreign { .. } | PlanError::Network { .. } => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<LintError> for Report {
+    fn from(error: LintError) -> Self {
         Self::new(Kind::Failed, error)
     }
 }

@@ -27,6 +27,8 @@ mod secrets;
 mod ssh_agent;
 mod ssh_certificate;
 mod ssh_login;
+mod stack;
+mod stack_programs;
 mod statement;
 mod support;
 mod threats;

@@ -206,8 +206,12 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// Finds a program, and fetches all of them first where they are missing.
-fn program(name: &str) -> PathBuf {
+/// Finds `bitcoind`, `bitcoin-cli` or `electrs`, and fetches all of them first where they are missing.
+///
+/// # Panics
+///
+/// When they cannot be fetched.
+pub fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/bitcoind");

@@ -19,7 +19,7 @@ mod sshd;
 mod wait;
 
 pub use bcm::{Bcm, Output, Running};
-pub use bitcoind::{Bitcoind, Electrs};
+pub use bitcoind::{Bitcoind, Electrs, program as bitcoind_program};
 pub use dockerd::{Dockerd, IMAGE, Plug, Wire};
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice, FakeTor};

@@ -30,7 +30,7 @@ pub struct Candidates {
     pub words: Vec<Word>,
 }
 
-/// What is in the stores of the open wallet.
+/// What is in the stores of the open wallet, and in the catalogue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// The logins of its SSH keys.
@@ -41,6 +41,8 @@ pub struct Names {
     pub clusters: Vec<String>,
     /// The hosts of the one that is in use.
     pub hosts: Vec<String>,
+    /// The stacks of the catalogue.
+    pub stacks: Vec<String>,
 }
 
 impl Names {
@@ -58,6 +60,7 @@ impl Names {
             hosts: hosts.iter().map(|host| host.name.to_string()).collect(),
             ssh: ssh.map(|key| key.identity().login()).collect(),
             pgp: pgp.map(|entry| cert_name(entry.cert())).collect(),
+            stacks: Vec::new(),
         }
     }
 }
@@ -251,6 +254,8 @@ fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
         ["config", "set"] => assignments(typed),
         ["file", below] if *below != "signify-key" => files(typed),
         ["psbt", _] => files(typed),
+        ["stack", "lint"] if place.given == 0 => files(typed),
+        ["stack", "plan" | "graph"] => names.stacks.iter().map(word).collect(),
         _ if place.given == 0 => {
             let below = place.command.get_subcommands();
             let shown = below.filter(|command| !command.is_hide_set());
@@ -324,6 +329,7 @@ mod tests {
             pgp: vec!["satoshi@bitcoin.org".to_owned()],
             clusters: vec!["home".to_owned()],
             hosts: vec!["node-1".to_owned(), "node-2".to_owned()],
+            stacks: vec!["electrs".to_owned(), "electrum".to_owned()],
         };
         let found = Grammar::new().candidates(line, &names);
         let prefix = &line[..found.start];
@@ -332,6 +338,18 @@ mod tests {
             .iter()
             .map(|word| format!("{prefix}{}", word.text))
             .collect()
+    }
+
+    #[test]
+    fn stacks_by_name_however_many() {
+        assert_eq!(complete("stack plan electru"), ["stack plan electrum"]);
+        assert_eq!(
+            complete("stack graph electrum el"),
+            [
+                "stack graph electrum electrs",
+                "stack graph electrum electrum"
+            ]
+        );
     }
 
     #[test]
