@@ -114,7 +114,7 @@ pub struct ClientSettings {
 pub(crate) struct Client {
     host: PinnedHost,
     settings: ClientSettings,
-    /// As `ssh_config(5)` names them.
+    /// Files with public keys and certificates, in the order in which they are offered.
     keys: Vec<String>,
     folder: TempDir,
     proxy: Option<String>,
