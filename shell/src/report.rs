@@ -4,7 +4,10 @@ use std::error::Error;
 use std::fmt;
 
 use bcm_cluster::command::CommandError;
-use bcm_cluster::{ClusterError, ConnectionError, HostKeyError, RemoteError, ScanError};
+use bcm_cluster::docker::{SwarmError, TunnelError};
+use bcm_cluster::{
+    ClusterError, ConnectionError, EngineError, HostKeyError, RemoteError, ScanError,
+};
 use bcm_keystore::Hint;
 use bcm_keystore::age::{AgeError, AgeStoreError};
 use bcm_keystore::device::discovery::DiscoveryError;
@@ -426,6 +429,33 @@ impl From<RemoteError> for Report {
             _ => Kind::Failed,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<EngineError> for Report {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Remote(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<SwarmError> for Report {
+    fn from(error: SwarmError) -> Self {
+        match error {
+            SwarmError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<TunnelError> for Report {
+    fn from(error: TunnelError) -> Self {
+        match error {
+            TunnelError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
     }
 }
 

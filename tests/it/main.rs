@@ -11,6 +11,7 @@ mod clients;
 mod cluster_hosts;
 mod config;
 mod device_loss;
+mod engine;
 mod files;
 mod files_age;
 mod files_pgp;
