@@ -15,6 +15,7 @@ mod peers;
 mod pty;
 mod simulator;
 mod sshd;
+mod tor;
 mod wait;
 
 pub use bcm::{Bcm, Output, Running};
@@ -26,4 +27,5 @@ pub use peers::{Peers, rage};
 pub use pty::Pty;
 pub use simulator::{PASSPHRASE, Simulator};
 pub use sshd::Sshd;
+pub use tor::TorNetwork;
 pub use wait::wait_until;
