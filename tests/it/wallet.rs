@@ -32,7 +32,7 @@ impl Desk {
         Self { env, simulator }
     }
 
-    fn with_seed(words: &str) -> Self {
+    pub(crate) fn with_seed(words: &str) -> Self {
         let env = TestEnv::new();
         let simulator = Simulator::with_seed(&env, words);
         Self { env, simulator }

@@ -8,6 +8,7 @@
 
 mod bcm;
 mod bitcoind;
+mod electrum;
 mod environment;
 mod fake;
 mod gpg;
@@ -20,6 +21,7 @@ mod wait;
 
 pub use bcm::{Bcm, Output, Running};
 pub use bitcoind::{Bitcoind, Electrs};
+pub use electrum::Electrum;
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice, FakeTor};
 pub use gpg::Gpg;
