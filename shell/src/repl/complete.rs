@@ -1,10 +1,12 @@
 //! Completion, out of the same clap tree that parses.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use bcm_keystore::WalletStore;
 use bcm_keystore::pgp::{Cert, PgpStore};
 use bcm_keystore::ssh::SshStore;
+use bcm_keystore::wallet::WalletBook;
+use bcm_keystore::{Chain, WalletStore};
 use clap::{Arg, Command};
 
 use crate::config::Key;
@@ -35,18 +37,25 @@ pub struct Names {
     pub ssh: Vec<String>,
     /// Mail addresses, else fingerprints, of the OpenPGP certs that it knows.
     pub pgp: Vec<String>,
+    /// Its Bitcoin wallets on the chain that is worked on.
+    pub wallets: Vec<String>,
 }
 
 impl Names {
     /// Reads them; a store that cannot be read has none.
-    pub fn read(store: &WalletStore) -> Self {
+    pub fn read(store: &Arc<WalletStore>, chain: Chain) -> Self {
         let ssh = SshStore::open(store).ok();
         let ssh = ssh.iter().flat_map(SshStore::keys);
         let pgp = PgpStore::open(store).ok();
         let pgp = pgp.iter().flat_map(PgpStore::entries);
+        let wallets = WalletBook::new(store, chain).list().unwrap_or_default();
         Self {
             ssh: ssh.map(|key| key.identity().login()).collect(),
             pgp: pgp.map(|entry| cert_name(entry.cert())).collect(),
+            wallets: wallets
+                .iter()
+                .map(|wallet| wallet.name.to_string())
+                .collect(),
         }
     }
 }
@@ -101,6 +110,9 @@ impl Grammar {
             return Candidates::default();
         };
         let mut words = match place.option {
+            Some(option) if is_wallet(&place, option) => {
+                names.wallets.iter().map(self::word).collect()
+            }
             Some(option) => values(option, word),
             None if place.verbatim => files(word),
             None if word.starts_with('-') => flags(&place),
@@ -194,6 +206,12 @@ fn word(text: impl Into<String>) -> Word {
     }
 }
 
+/// Tells whether what follows an option is the name of a Bitcoin wallet.
+fn is_wallet(place: &Place<'_>, option: &Arg) -> bool {
+    option.get_long() == Some("wallet")
+        && matches!(place.path.first(), Some(&"wallet" | &"message"))
+}
+
 fn flags(place: &Place<'_>) -> Vec<Word> {
     let arguments = place.command.get_arguments();
     arguments
@@ -231,6 +249,16 @@ fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
         ["config", "set"] => assignments(typed),
         ["file", below] if *below != "signify-key" => files(typed),
         ["psbt", _] => files(typed),
+        [
+            "wallet",
+            "show" | "export" | "remove" | "sync" | "balance" | "history" | "utxos" | "receive",
+        ]
+        | ["wallet", "labels", "export"]
+            if place.given == 0 =>
+        {
+            names.wallets.iter().map(word).collect()
+        }
+        ["wallet", "labels", "import"] => files(typed),
         _ if place.given == 0 => {
             let below = place.command.get_subcommands();
             let shown = below.filter(|command| !command.is_hide_set());
@@ -302,6 +330,7 @@ mod tests {
         let names = Names {
             ssh: vec!["alice@node-1".to_owned(), "bob@node-2".to_owned()],
             pgp: vec!["satoshi@bitcoin.org".to_owned()],
+            wallets: vec!["savings".to_owned(), "spending".to_owned()],
         };
         let found = Grammar::new().candidates(line, &names);
         let prefix = &line[..found.start];
@@ -345,6 +374,18 @@ mod tests {
         assert_eq!(complete("ssh show al"), ["ssh show alice@node-1"]);
         assert_eq!(complete("ssh connect b"), ["ssh connect bob@node-2"]);
         assert_eq!(complete("pgp use sat"), ["pgp use satoshi@bitcoin.org"]);
+        assert_eq!(complete("wallet show sa"), ["wallet show savings"]);
+        assert_eq!(
+            complete("wallet send x 1 --wallet s"),
+            [
+                "wallet send x 1 --wallet savings",
+                "wallet send x 1 --wallet spending"
+            ]
+        );
+        assert_eq!(
+            complete("message sign x --wallet sp"),
+            ["message sign x --wallet spending"]
+        );
         assert_eq!(complete("config get lo"), ["config get lock.idle"]);
         assert_eq!(complete("config set cha"), ["config set chain="]);
         assert_eq!(complete("config set chain=r"), ["config set chain=regtest"]);
