@@ -6,7 +6,7 @@ use std::time::Duration;
 use bcm_tests::{Bitcoind, Electrs, Electrum, TorNetwork, wait_until};
 use serde_json::Value;
 
-use crate::wallet::Desk;
+use crate::wallet::{Desk, shared_wallet};
 
 /// The seed of another cosigner.
 const ZOO: &str = "zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo wrong";
@@ -21,27 +21,13 @@ fn addresses(electrum: &Electrum<'_>, which: &str) -> Vec<String> {
     serde_json::from_str(&electrum.run(["listaddresses", which])).unwrap()
 }
 
-/// Makes a wallet of two devices, at both of them.
-fn shared_wallet(desks: &[Desk; 2], script: &str) {
-    let keys = desks
-        .each_ref()
-        .map(|desk| desk.text(&["wallet", "xpub", "--script", script]));
-    let create = [
-        "wallet",
-        "create",
-        script,
-        "--script",
-        script,
-        "--multisig",
-        "2",
-        "--cosigner",
-        &keys[0],
-        "--cosigner",
-        &keys[1],
-    ];
-    for desk in desks {
-        desk.text(&create);
-    }
+/// Pays half a bitcoin to the wallet, and tells Electrum.
+fn fund(desk: &Desk, node: &Bitcoind, wallet: &str, electrum: &Electrum<'_>) {
+    let paid = node.pay(&desk.address(wallet), "0.5");
+    node.mine(1);
+    let paid = node.cli(["-rpcwallet=miner", "gettransaction", &paid]);
+    let paid: Value = serde_json::from_str(&paid).unwrap();
+    electrum.run(["addtransaction", paid["hex"].as_str().unwrap()]);
 }
 
 #[test]
@@ -74,11 +60,7 @@ fn a_payment_that_electrum_makes_is_signed_made_final_and_confirmed() {
         desk.text(&["wallet", "create", kind, "--script", kind]);
         let file = export(&desk, kind);
         let electrum = Electrum::open(&desk.env, &file);
-        let paid = node.pay(&desk.address(kind), "0.5");
-        node.mine(1);
-        let paid = node.cli(["-rpcwallet=miner", "gettransaction", &paid]);
-        let paid: Value = serde_json::from_str(&paid).unwrap();
-        electrum.run(["addtransaction", paid["hex"].as_str().unwrap()]);
+        fund(&desk, &node, kind, &electrum);
         let to = node.address();
         let psbt = electrum.run(["payto", &to, "0.2", "--unsigned", "--feerate", "3"]);
 
@@ -119,6 +101,33 @@ fn a_payment_that_electrum_makes_is_signed_made_final_and_confirmed() {
 }
 
 #[test]
+fn keys_that_electrum_names_by_a_bare_account_key_are_found() {
+    let desk = Desk::new();
+    let node = Bitcoind::start(&desk.env);
+    desk.connect(&node);
+    desk.text(&["wallet", "create", "savings"]);
+    // as somebody who types the master public key into Electrum and nothing else
+    let file = export(&desk, "savings");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut bare: Value = serde_json::from_str(&text).unwrap();
+    bare["keystore"]["root_fingerprint"] = Value::Null;
+    let file = desk.env.write("bare.electrum", bare.to_string());
+    let electrum = Electrum::open(&desk.env, &file);
+    fund(&desk, &node, "savings", &electrum);
+    let to = node.address();
+    let psbt = electrum.run(["payto", &to, "0.2", "--unsigned", "--feerate", "3"]);
+    let unsigned = desk.env.write("unsigned.psbt", psbt);
+    let signed = desk.env.path().join("signed.psbt");
+    let (unsigned, signed) = (unsigned.to_str().unwrap(), signed.to_str().unwrap());
+    let told = desk.json(&["psbt", "sign", unsigned, "-o", signed]);
+    let confirmed = told["confirmed"].to_string();
+    // the change is known to come back
+    assert_eq!(confirmed.matches(" to ").count(), 1, "{confirmed}");
+    let txid = desk.text(&["psbt", "broadcast", signed]);
+    assert!(node.cli(["getrawmempool"]).contains(&txid));
+}
+
+#[test]
 fn two_devices_sign_what_electrum_made_for_their_common_wallet() {
     let desks = [Desk::new(), Desk::with_seed(ZOO)];
     let node = Bitcoind::start(&desks[0].env);
@@ -128,11 +137,7 @@ fn two_devices_sign_what_electrum_made_for_their_common_wallet() {
     shared_wallet(&desks, "p2wsh");
     let file = export(&desks[0], "p2wsh");
     let electrum = Electrum::open(&desks[0].env, &file);
-    let paid = node.pay(&desks[0].address("p2wsh"), "0.5");
-    node.mine(1);
-    let paid = node.cli(["-rpcwallet=miner", "gettransaction", &paid]);
-    let paid: Value = serde_json::from_str(&paid).unwrap();
-    electrum.run(["addtransaction", paid["hex"].as_str().unwrap()]);
+    fund(&desks[0], &node, "p2wsh", &electrum);
     let psbt = electrum.run([
         "payto",
         &node.address(),

@@ -1,6 +1,8 @@
 //! `psbt sign`: what belongs to this wallet, signed on the device.
 
-use bcm_keystore::wallet::sign_tx::{FeeAlarm, SignError, SignReport, SignRequest, sign_psbt};
+use bcm_keystore::wallet::sign_tx::{
+    FeeAlarm, SignError, SignReport, SignRequest, complete_origins, sign_psbt,
+};
 use serde::Serialize;
 
 use super::known::Transactions;
@@ -46,6 +48,7 @@ pub(super) fn run(app: &mut App, sign: &Sign, json: bool) -> Result<(), Report> 
         let device = open.session.device().clone();
         let replaces = sign.replaces;
         let owned = Owned::find(open, psbt, replaces)?;
+        complete_origins(psbt, &owned.accounts);
         guard::check_rules(open, psbt, &owned.review, &owned.wallets, replaces, source).await?;
         let make = |allow_fee: bool| request(open, sign, &known, &owned, allow_fee);
         let report = match sign_psbt(&device, psbt, make(false)).await {
