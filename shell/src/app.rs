@@ -379,7 +379,7 @@ impl App {
 
     /// Names what is in the stores of the open wallet, for completion.
     pub fn names(&self) -> Names {
-        let names = |open: &mut session::Open| Names::read(open.session.store());
+        let names = |open: &mut session::Open| Names::read(open.session.store(), open.chain);
         let names = self.runtime().block_on(self.keeper.peek(names));
         let mut names = names.unwrap_or_default();
         // a catalogue that cannot be read is told of by whoever needs it

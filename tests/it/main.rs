@@ -35,4 +35,5 @@ mod threats;
 mod unlock;
 mod vectors;
 mod wallet;
+mod wallet_peers;
 mod wallet_refuses;
