@@ -181,6 +181,12 @@ impl App {
             Command::Config(command) => command.run(self, json).map(done),
             Command::Device(command) => command.run(self, json).map(done),
             Command::Psbt(command) => command.run(self, json).map(done),
+            Command::Statement(command) => {
+                if command.needs_unlock() {
+                    self.unlock_first()?;
+                }
+                command.run(self, json).map(done)
+            }
             Command::Stack(command) => command.run(self, json).map(done),
             Command::Simulator(command) => command.run().map(done),
             Command::AgePlugin(command) => command.run().map(done),
@@ -209,6 +215,10 @@ impl App {
                 crate::commands::info::run(self, json).map(done)
             }
             Command::Ssh(command) => {
+                self.unlock_first()?;
+                command.run(self, json).map(Outcome::Done)
+            }
+            Command::Cluster(command) => {
                 self.unlock_first()?;
                 command.run(self, json).map(Outcome::Done)
             }
@@ -369,7 +379,7 @@ impl App {
 
     /// Names what is in the stores of the open wallet, for completion.
     pub fn names(&self) -> Names {
-        let names = |open: &mut session::Open| Names::read(open.session.store());
+        let names = |open: &mut session::Open| Names::read(open.session.store(), open.chain);
         let names = self.runtime().block_on(self.keeper.peek(names));
         let mut names = names.unwrap_or_default();
         // a catalogue that cannot be read is told of by whoever needs it

@@ -1,10 +1,13 @@
 //! Completion, out of the same clap tree that parses.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use bcm_keystore::WalletStore;
+use bcm_cluster::ClusterStore;
 use bcm_keystore::pgp::{Cert, PgpStore};
 use bcm_keystore::ssh::SshStore;
+use bcm_keystore::wallet::WalletBook;
+use bcm_keystore::{Chain, WalletStore};
 use clap::{Arg, Command};
 
 use crate::config::Key;
@@ -35,21 +38,37 @@ pub struct Names {
     pub ssh: Vec<String>,
     /// Mail addresses, else fingerprints, of the OpenPGP certs that it knows.
     pub pgp: Vec<String>,
+    /// Its clusters.
+    pub clusters: Vec<String>,
+    /// The hosts of the one that is in use.
+    pub hosts: Vec<String>,
     /// The stacks of the catalogue.
     pub stacks: Vec<String>,
+    /// Its Bitcoin wallets on the chain that is worked on.
+    pub wallets: Vec<String>,
 }
 
 impl Names {
     /// Reads them; a store that cannot be read has none.
-    pub fn read(store: &WalletStore) -> Self {
+    pub fn read(store: &Arc<WalletStore>, chain: Chain) -> Self {
         let ssh = SshStore::open(store).ok();
         let ssh = ssh.iter().flat_map(SshStore::keys);
         let pgp = PgpStore::open(store).ok();
         let pgp = pgp.iter().flat_map(PgpStore::entries);
+        let clusters = ClusterStore::new(store.clone()).read().unwrap_or_default();
+        let hosts = clusters.current().map(|cluster| &*cluster.hosts);
+        let hosts = hosts.unwrap_or_default();
+        let wallets = WalletBook::new(store, chain).list().unwrap_or_default();
         Self {
+            clusters: clusters.all().iter().map(|c| c.name.to_string()).collect(),
+            hosts: hosts.iter().map(|host| host.name.to_string()).collect(),
             ssh: ssh.map(|key| key.identity().login()).collect(),
             pgp: pgp.map(|entry| cert_name(entry.cert())).collect(),
             stacks: Vec::new(),
+            wallets: wallets
+                .iter()
+                .map(|wallet| wallet.name.to_string())
+                .collect(),
         }
     }
 }
@@ -104,6 +123,9 @@ impl Grammar {
             return Candidates::default();
         };
         let mut words = match place.option {
+            Some(option) if is_wallet(&place, option) => {
+                names.wallets.iter().map(self::word).collect()
+            }
             Some(option) => values(option, word),
             None if place.verbatim => files(word),
             None if word.starts_with('-') => flags(&place),
@@ -197,6 +219,12 @@ fn word(text: impl Into<String>) -> Word {
     }
 }
 
+/// Tells whether what follows an option is the name of a Bitcoin wallet.
+fn is_wallet(place: &Place<'_>, option: &Arg) -> bool {
+    option.get_long() == Some("wallet")
+        && matches!(place.path.first(), Some(&"wallet" | &"message"))
+}
+
 fn flags(place: &Place<'_>) -> Vec<Word> {
     let arguments = place.command.get_arguments();
     arguments
@@ -227,6 +255,15 @@ fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
             "pgp",
             "show" | "export" | "trust" | "use" | "add-user-id" | "expire" | "revoke" | "remove",
         ] if place.given == 0 => names.pgp.iter().map(word).collect(),
+        ["cluster", "use" | "show" | "destroy"] if place.given == 0 => {
+            names.clusters.iter().map(word).collect()
+        }
+        ["cluster", "ssh"] | ["cluster", "host", "show" | "remove" | "rename" | "repin"]
+            if place.given == 0 =>
+        {
+            names.hosts.iter().map(word).collect()
+        }
+        ["cluster", "copy"] => files(typed),
         ["pgp", "import"] if place.given == 0 => files(typed),
         ["config", "get" | "unset"] if place.given == 0 => {
             Key::ALL.iter().map(|key| word(key.name())).collect()
@@ -236,6 +273,16 @@ fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
         ["psbt", _] => files(typed),
         ["stack", "lint"] if place.given == 0 => files(typed),
         ["stack", "plan" | "graph"] => names.stacks.iter().map(word).collect(),
+        [
+            "wallet",
+            "show" | "export" | "remove" | "sync" | "balance" | "history" | "utxos" | "receive",
+        ]
+        | ["wallet", "labels", "export"]
+            if place.given == 0 =>
+        {
+            names.wallets.iter().map(word).collect()
+        }
+        ["wallet", "labels", "import"] => files(typed),
         _ if place.given == 0 => {
             let below = place.command.get_subcommands();
             let shown = below.filter(|command| !command.is_hide_set());
@@ -307,7 +354,10 @@ mod tests {
         let names = Names {
             ssh: vec!["alice@node-1".to_owned(), "bob@node-2".to_owned()],
             pgp: vec!["satoshi@bitcoin.org".to_owned()],
+            clusters: vec!["home".to_owned()],
+            hosts: vec!["node-1".to_owned(), "node-2".to_owned()],
             stacks: vec!["electrs".to_owned(), "electrum".to_owned()],
+            wallets: vec!["savings".to_owned(), "spending".to_owned()],
         };
         let found = Grammar::new().candidates(line, &names);
         let prefix = &line[..found.start];
@@ -362,7 +412,24 @@ mod tests {
     fn stored_keys_and_configuration() {
         assert_eq!(complete("ssh show al"), ["ssh show alice@node-1"]);
         assert_eq!(complete("ssh connect b"), ["ssh connect bob@node-2"]);
+        assert_eq!(complete("cluster use h"), ["cluster use home"]);
+        assert_eq!(
+            complete("cluster host show node-"),
+            ["cluster host show node-1", "cluster host show node-2"]
+        );
         assert_eq!(complete("pgp use sat"), ["pgp use satoshi@bitcoin.org"]);
+        assert_eq!(complete("wallet show sa"), ["wallet show savings"]);
+        assert_eq!(
+            complete("wallet send x 1 --wallet s"),
+            [
+                "wallet send x 1 --wallet savings",
+                "wallet send x 1 --wallet spending"
+            ]
+        );
+        assert_eq!(
+            complete("message sign x --wallet sp"),
+            ["message sign x --wallet spending"]
+        );
         assert_eq!(complete("config get lo"), ["config get lock.idle"]);
         assert_eq!(complete("config set cha"), ["config set chain="]);
         assert_eq!(complete("config set chain=r"), ["config set chain=regtest"]);
