@@ -2,6 +2,7 @@
 
 mod catalog;
 mod graph;
+pub mod image;
 mod stack;
 
 pub use catalog::{Catalog, CatalogError};

@@ -1,0 +1,18 @@
+//! Container images without a registry: read and verified as archives, built, and brought to engines.
+//!
+//! An image is known by its ID, the SHA-256 of its configuration, which names the digest of every layer: whoever
+//! has the ID can check the whole image, wherever it came from.
+
+pub mod archive;
+mod digest;
+pub mod pack;
+mod packages;
+mod platform;
+
+pub use archive::{Archive, ArchiveError, ArchivedImage};
+pub use digest::{ImageDigest, ImageDigestError};
+pub use packages::{Installed, Package};
+pub use platform::{Platform, PlatformError};
+
+/// The label that says which chains an image may serve, separated by commas; one without serves all.
+pub const CHAINS_LABEL: &str = "org.bitcoincachemachine.chains";
