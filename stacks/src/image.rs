@@ -4,15 +4,18 @@
 //! has the ID can check the whole image, wherever it came from.
 
 pub mod archive;
+pub mod build;
 mod digest;
 pub mod pack;
 mod packages;
 mod platform;
+mod recipe;
 
 pub use archive::{Archive, ArchiveError, ArchivedImage};
 pub use digest::{ImageDigest, ImageDigestError};
 pub use packages::{Installed, Package};
 pub use platform::{Platform, PlatformError};
+pub use recipe::{Programs, RECIPES, RELEASE_RECIPES, Recipe, Suite};
 
 /// The label that says which chains an image may serve, separated by commas; one without serves all.
 pub const CHAINS_LABEL: &str = "org.bitcoincachemachine.chains";
