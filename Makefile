@@ -21,6 +21,7 @@ test: ## install what the tests need, start the real peers, run everything
 	@tests/peers/prepare
 	@tests/peers/rage
 	@tests/peers/bitcoind
+	@tests/peers/dockerimage
 	$(CARGO) test --locked --workspace
 
 check: fmt clippy doc deny ## everything that needs no test run, fastest first

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod command;
 pub mod connection;
 pub mod connections;
+pub mod docker;
 pub mod host;
 pub mod host_key;
 mod master;
@@ -13,6 +14,7 @@ pub mod remote;
 pub mod scan;
 #[cfg(test)]
 mod sshd;
+mod unix_http;
 
 pub use client::{ClientEnv, ClientSettings, LoginKey, OnionProxy};
 pub use cluster::{
@@ -21,6 +23,7 @@ pub use cluster::{
 pub use command::RemoteCommand;
 pub use connection::{Connection, ConnectionError};
 pub use connections::{Connections, LoginKeys, Tell, Waiting};
+pub use docker::{Engine, EngineError};
 pub use host::{Destination, HostKind, OnionError};
 pub use host_key::{
     FirstContact, HostKey, HostKeyError, HostKeyFingerprint, KnownHosts, PinnedHost,

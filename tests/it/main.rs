@@ -10,6 +10,7 @@ mod bad_input;
 mod clients;
 mod config;
 mod device_loss;
+mod engine;
 mod files;
 mod files_age;
 mod files_pgp;

@@ -8,6 +8,7 @@
 
 mod bcm;
 mod bitcoind;
+mod dockerd;
 mod environment;
 mod fake;
 mod gpg;
@@ -19,6 +20,7 @@ mod wait;
 
 pub use bcm::{Bcm, Output, Running};
 pub use bitcoind::{Bitcoind, Electrs};
+pub use dockerd::{Dockerd, IMAGE, Plug, Wire};
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice, FakeTor};
 pub use gpg::Gpg;

@@ -18,7 +18,7 @@ if [ -d "$path" ]; then echo "it is a folder" >&2; exit 1; fi
 umask 077
 part=$(mktemp -- "$path.bcm-XXXXXXXX")
 trap 'rm -f -- "$part"' EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT PIPE TERM
 head -c "$size" > "$part"
 sum=$(sha256sum < "$part")
 sum=${sum%% *}
