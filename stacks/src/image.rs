@@ -6,10 +6,13 @@
 pub mod archive;
 pub mod build;
 mod digest;
+pub mod engine;
 pub mod pack;
 mod packages;
 mod platform;
 mod recipe;
+pub mod release;
+pub mod scan;
 
 pub use archive::{Archive, ArchiveError, ArchivedImage};
 pub use digest::{ImageDigest, ImageDigestError};
