@@ -9,8 +9,10 @@ pub mod label;
 pub mod network;
 pub mod node;
 pub mod swarm;
+pub mod tunnel;
 
 pub use engine::{Engine, EngineError, EngineVersion};
 pub use network::{NetworkSpec, Wire};
 pub use node::{Availability, Node, NodeId, Role, Tier};
 pub use swarm::{Addresses, Membership, SwarmError};
+pub use tunnel::{Tunnel, TunnelError};

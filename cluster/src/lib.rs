@@ -14,6 +14,7 @@ pub mod remote;
 pub mod scan;
 #[cfg(test)]
 mod sshd;
+pub mod status;
 mod unix_http;
 
 pub use client::{ClientEnv, ClientSettings, LoginKey, OnionProxy};

@@ -8,7 +8,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header;
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -30,6 +30,8 @@ pub(crate) enum Body {
     Json(Vec<u8>),
     /// JSON text with a secret in it, wiped afterwards.
     Secret(Zeroizing<Vec<u8>>),
+    /// Bytes.
+    Bytes(Vec<u8>),
 }
 
 /// A request to be made.
@@ -38,6 +40,7 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     /// Path and query.
     pub(crate) path: String,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: Body,
 }
 
@@ -46,12 +49,22 @@ impl Call {
         Self {
             method,
             path: path.into(),
+            headers: Vec::new(),
             body: Body::Empty,
         }
     }
 
     pub(crate) fn body(mut self, body: Body) -> Self {
         self.body = body;
+        self
+    }
+
+    pub(crate) fn json(self, value: &serde_json::Value) -> Self {
+        self.body(Body::Json(value.to_string().into_bytes()))
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -63,10 +76,13 @@ impl Call {
         if matches!(self.body, Body::Json(_) | Body::Secret(_)) {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
         let full = |bytes: Bytes| Full::new(bytes).map_err(|never| match never {}).boxed();
         let body = match self.body {
             Body::Empty => full(Bytes::new()),
-            Body::Json(bytes) => full(bytes.into()),
+            Body::Json(bytes) | Body::Bytes(bytes) => full(bytes.into()),
             Body::Secret(bytes) => full(Bytes::from_owner(bytes)),
         };
         request.body(body).map_err(HttpError::Request)

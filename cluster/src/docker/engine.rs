@@ -8,10 +8,16 @@ use std::time::Duration;
 
 use bcm_keystore::Hint;
 use bollard::{ClientVersion, Docker};
+use http_body_util::{BodyExt, Collected, Limited};
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderValue};
+use hyper::upgrade::Upgraded;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::command::RemoteCommand;
+use crate::remote::{Remote, RemoteError, Status};
 use crate::unix_http::{Answer, Body, Call, HttpError, UnixHttp};
 
 /// Where an engine listens on its own host.
@@ -34,6 +40,10 @@ const GREETING: Duration = Duration::from_secs(10);
 /// How long an engine may take with anything else; joining a swarm may wait 20 s for a manager.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What [`why_closed`] returns.
+const NO_SOCKET: u8 = 3;
+const NO_ACCESS: u8 = 4;
+
 /// Longest text of a foreign error that is shown.
 const MAX_MESSAGE: usize = 400;
 
@@ -44,9 +54,42 @@ pub struct Engine {
     http: UnixHttp,
     docker: Docker,
     version: EngineVersion,
+    arch: Arc<str>,
 }
 
 impl Engine {
+    /// Asks the engine of a host who it is; its socket is forwarded through SSH where the host is not
+    /// this machine.
+    ///
+    /// # Errors
+    ///
+    /// Any [`EngineError`].
+    pub async fn connect(remote: &Remote) -> Result<Self, EngineError> {
+        let there = Path::new(SOCKET);
+        let here = remote.forward(there).await?;
+        let failed = match Self::at(remote.name().as_str(), &here).await {
+            Err(error @ (EngineError::Broken { .. } | EngineError::Down { .. })) => error,
+            ended => return ended,
+        };
+        if remote.is_local() {
+            return Err(failed);
+        }
+        // a forwarded socket accepts whatever is behind it: the host knows why nothing answers
+        let (host, socket) = (remote.name().to_string(), there.to_owned());
+        let output = remote.run(&why_closed(), &[]).await?;
+        Err(match output.status {
+            Status::Code(NO_SOCKET) => EngineError::Missing { host, socket },
+            Status::Code(NO_ACCESS) => EngineError::Permission { host, socket },
+            _ => match failed {
+                EngineError::Broken { host, source } => EngineError::Down {
+                    host,
+                    source: io::Error::other(source),
+                },
+                failed => failed,
+            },
+        })
+    }
+
     /// Asks the engine of `host` at this socket who it is.
     ///
     /// # Errors
@@ -57,7 +100,7 @@ impl Engine {
         let call = Call::new(Method::GET, "/version");
         let answer = http.send(call, GREETING).await;
         let answer = answer.map_err(|error| EngineError::reaching(host, socket, error))?;
-        let (version, api) = greeting(host, &answer)?;
+        let Greeted { version, api, arch } = greeting(host, &answer)?;
         let (major_version, minor_version) = api;
         let client_version = ClientVersion {
             major_version,
@@ -74,6 +117,7 @@ impl Engine {
             http,
             docker,
             version,
+            arch: arch.into(),
         })
     }
 
@@ -85,6 +129,11 @@ impl Engine {
     /// Returns its version.
     pub fn version(&self) -> EngineVersion {
         self.version
+    }
+
+    /// Returns the architecture of its host, as images name it: `amd64`.
+    pub fn arch(&self) -> &str {
+        &self.arch
     }
 
     /// Returns the client of its API.
@@ -130,6 +179,32 @@ impl Engine {
             });
         }
         Ok(answer)
+    }
+
+    /// Makes a call that turns the connection into a plain one, and returns that.
+    pub(crate) async fn hijack(&self, call: Call, what: &str) -> Result<Upgraded, EngineError> {
+        let call = call
+            .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
+            .header(header::UPGRADE, HeaderValue::from_static("tcp"));
+        let reaching = |error| EngineError::reaching(&self.host, self.http.socket(), error);
+        let answer = tokio::time::timeout(PATIENCE, self.http.start(call)).await;
+        let answer = answer.unwrap_or(Err(HttpError::Silent(PATIENCE)));
+        let answer = answer.map_err(reaching)?;
+        let status = answer.status();
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            let body = Limited::new(answer.into_body(), MAX_MESSAGE * 4)
+                .collect()
+                .await;
+            let body = body.map_or_else(|_| Bytes::new(), Collected::to_bytes);
+            return Err(EngineError::Api {
+                host: self.host.to_string(),
+                what: what.to_owned(),
+                status: status.as_u16(),
+                message: message(&body),
+            });
+        }
+        let upgraded = hyper::upgrade::on(answer).await;
+        upgraded.map_err(|error| reaching(HttpError::Broken(error)))
     }
 
     /// Awaits a call of the client and says what it was for if it fails.
@@ -185,6 +260,8 @@ struct Greeting {
     version: String,
     api_version: String,
     #[serde(default)]
+    arch: String,
+    #[serde(default)]
     components: Vec<Component>,
 }
 
@@ -194,8 +271,15 @@ struct Component {
     name: String,
 }
 
+/// Who answered.
+struct Greeted {
+    version: EngineVersion,
+    api: (usize, usize),
+    arch: String,
+}
+
 /// Reads who answered, and refuses what is no engine or too old.
-fn greeting(host: &str, answer: &Answer) -> Result<(EngineVersion, (usize, usize)), EngineError> {
+fn greeting(host: &str, answer: &Answer) -> Result<Greeted, EngineError> {
     let stranger = || EngineError::Stranger {
         host: host.to_owned(),
         status: answer.status.as_u16(),
@@ -222,7 +306,19 @@ fn greeting(host: &str, answer: &Answer) -> Result<(EngineVersion, (usize, usize
             api: shown(&greeting.api_version),
         });
     }
-    Ok((version, api))
+    Ok(Greeted {
+        version,
+        api,
+        arch: greeting.arch,
+    })
+}
+
+/// Asks a host why its engine does not answer.
+fn why_closed() -> RemoteCommand {
+    let script = format!(
+        "test -S {SOCKET} || exit {NO_SOCKET}; test -r {SOCKET} -a -w {SOCKET} || exit {NO_ACCESS}"
+    );
+    RemoteCommand::new(&["sh", "-c", &script]).expect("words without zero bytes")
 }
 
 /// Returns what an error answer says, as little of it as a person can read.
@@ -250,6 +346,9 @@ pub(crate) fn shown(text: &str) -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
+    /// The host.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// There is no socket.
     #[error("`{host}` has no Docker engine: there is no socket `{}`", socket.display())]
     Missing {
@@ -409,6 +508,7 @@ impl EngineError {
 impl Hint for EngineError {
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Remote(error) => return error.hint(),
             Self::Missing { .. } => "install it: `apt install docker.io`, or let `cluster host \
                  prepare` do it"
                 .into(),

@@ -26,6 +26,7 @@ use super::label;
 use super::node::{self, Change, Node, NodeId, Role, Tier};
 
 pub use error::SwarmError;
+pub(crate) use member::read as read_membership;
 pub use member::{Membership, membership};
 
 /// The port that managers listen on.

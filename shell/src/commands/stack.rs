@@ -37,13 +37,13 @@ fn row(stack: &Stack) -> [String; 5] {
     };
     [
         stack.name.to_string(),
-        stack.upstream.version.clone(),
+        stack.upstream.version.to_string(),
         state.into(),
         if needs.is_empty() {
             "-".into()
         } else {
             needs.join(" ")
         },
-        stack.summary.clone(),
+        stack.summary.to_string(),
     ]
 }

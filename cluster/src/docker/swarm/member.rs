@@ -53,6 +53,7 @@ pub async fn membership(host: &Engine) -> Result<Membership, EngineError> {
     Ok(read(info.swarm.unwrap_or_default()))
 }
 
+/// Reads what an engine says of it.
 pub(crate) fn read(swarm: bollard::models::SwarmInfo) -> Membership {
     let broken = |reason: &str| Membership::Broken {
         reason: shown(reason),
