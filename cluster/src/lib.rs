@@ -6,6 +6,7 @@ pub mod command;
 pub mod connection;
 pub mod connections;
 pub mod docker;
+pub mod fanout;
 pub mod host;
 pub mod host_key;
 mod master;
@@ -25,6 +26,7 @@ pub use command::RemoteCommand;
 pub use connection::{Connection, ConnectionError};
 pub use connections::{Connections, LoginKeys, Tell, Waiting};
 pub use docker::{Engine, EngineError};
+pub use fanout::{Answer, FanOut};
 pub use host::{Destination, HostKind, OnionError};
 pub use host_key::{
     FirstContact, HostKey, HostKeyError, HostKeyFingerprint, KnownHosts, PinnedHost,

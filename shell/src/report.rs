@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use bcm_cluster::command::CommandError;
-use bcm_cluster::{ConnectionError, HostKeyError, ScanError};
+use bcm_cluster::{ClusterError, ConnectionError, HostKeyError, RemoteError, ScanError};
 use bcm_keystore::Hint;
 use bcm_keystore::age::{AgeError, AgeStoreError};
 use bcm_keystore::device::discovery::DiscoveryError;
@@ -14,7 +14,8 @@ use bcm_keystore::password::PasswordError;
 use bcm_keystore::pgp::{PgpError, PgpStoreError, UserIdError};
 use bcm_keystore::signify::SignifyError;
 use bcm_keystore::ssh::sshsig::SshSigError;
-use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
+use bcm_keystore::ssh::{AgentError, CertificateError, SshError, SshStoreError};
+use bcm_keystore::statement::StatementError;
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
 use bcm_keystore::wallet::message::MessageError;
@@ -83,6 +84,13 @@ impl Report {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert(hint.into());
+        self
+    }
+
+    /// Puts this next act in the place of the error's own, where there is one.
+    #[must_use]
+    pub fn hinting(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
         self
     }
 
@@ -241,6 +249,33 @@ impl From<SshError> for Report {
     }
 }
 
+impl From<CertificateError> for Report {
+    fn from(error: CertificateError) -> Self {
+        let kind = match &error {
+            CertificateError::Ssh(error) => of_ssh(error),
+            CertificateError::Clock => Kind::Failed,
+            _ => Kind::Usage,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<StatementError> for Report {
+    fn from(error: StatementError) -> Self {
+        let kind = match &error {
+            StatementError::Device(error) => of_device(error),
+            StatementError::Signing(error) => of_pgp(error),
+            error if error.is_verification() => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        let report = Self::new(kind, error);
+        match kind {
+            Kind::Verification => report.with_note("nothing was done"),
+            _ => report,
+        }
+    }
+}
+
 impl From<SshSigError> for Report {
     fn from(error: SshSigError) -> Self {
         let kind = match &error {
@@ -376,6 +411,28 @@ impl From<ConnectionError> for Report {
     fn from(error: ConnectionError) -> Self {
         let kind = match &error {
             ConnectionError::HostKey(error) => of_host_key(error),
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<RemoteError> for Report {
+    fn from(error: RemoteError) -> Self {
+        let kind = match &error {
+            RemoteError::HostKey { error, .. } => of_host_key(error),
+            RemoteError::Digest { .. } => Kind::Verification,
+            RemoteError::Refused { unsigned: true, .. } => Kind::Device,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ClusterError> for Report {
+    fn from(error: ClusterError) -> Self {
+        let kind = match &error {
+            ClusterError::Store(error) => of_store(error),
             _ => Kind::Failed,
         };
         Self::new(kind, error)

@@ -1,14 +1,15 @@
 //! `ssh connect`: the system's `ssh`, a key of the wallet, and a host whose key was accepted.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bcm_cluster::{
     ClientEnv, ClientSettings, Connection, ConnectionError, Destination, FirstContact, HostKey,
-    HostKeyFingerprint, HostKind, KnownHosts, LoginKey, OnionProxy, PinnedHost, RemoteCommand,
-    scan,
+    HostKeyError, HostKeyFingerprint, HostKind, KnownHosts, LoginKey, OnionProxy, PinnedHost,
+    RemoteCommand, scan,
 };
 use bcm_keystore::identity::Curve;
-use bcm_keystore::ssh::{SshIdentity, SshKey, SshStore};
+use bcm_keystore::ssh::{Certified, SshIdentity, SshKey, SshStore};
 
 use super::agent::{RunningAgent, ensure, exit_code};
 use crate::app::App;
@@ -56,13 +57,27 @@ impl Login {
         };
         let wallet = open.session.store().clone();
         let mut store = SshStore::open(&wallet)?;
-        let keys = choose(&store, self.destination.identity(), curve)?;
+        let keys = choose(&store, self.destination.identity(), curve);
         let agent = ensure(keeper, open)?;
+        let certificate = certificate_for(agent, &self.destination);
+        if keys.is_empty() && certificate.is_none() {
+            return Err(no_key(self.destination.identity()));
+        }
         let settings = via.settings(keeper, agent)?;
-        let host = meet(&mut store, &self.destination, self.fingerprint, &settings).await?;
+        let meeting = Meeting {
+            destination: &self.destination,
+            fingerprint: self.fingerprint,
+            again: &format!("ssh connect {}", self.destination),
+        };
+        let host = meet(&mut store, &meeting, &settings).await?;
         agent.refresh(&store);
-        let keys: Vec<_> = keys.iter().map(LoginKey::from).collect();
-        let mut connection = Connection::new(host, &keys, &settings)?;
+        let mut offered: Vec<_> = keys.iter().map(LoginKey::from).collect();
+        if let Some(certificate) = certificate {
+            // whoever types this login wants it, and accepted the host's key
+            certificate.allow(&[host.pin()]);
+            offered.push(LoginKey::certificate(certificate.certificate()));
+        }
+        let mut connection = Connection::new(host, &offered, &settings)?;
         if let Some(command) = command {
             connection = connection.with_command(command);
         }
@@ -105,12 +120,60 @@ impl ClientVia {
     }
 
     /// Joins it to what the session has.
-    pub fn settings(self, keeper: &Keeper, agent: &RunningAgent) -> Result<ClientSettings, Report> {
+    pub fn settings(
+        &self,
+        keeper: &Keeper,
+        agent: &RunningAgent,
+    ) -> Result<ClientSettings, Report> {
         Ok(ClientSettings {
             folder: keeper.runtime_folder()?,
             agent: agent.socket().to_owned(),
-            env: self.env,
-            onion: Some(self.onion),
+            env: self.env.clone(),
+            onion: Some(self.onion.clone()),
+        })
+    }
+}
+
+/// The first contact with a host, or with one that was reinstalled.
+#[derive(Debug)]
+pub struct Meeting<'a> {
+    /// Who logs in where.
+    pub destination: &'a Destination,
+    /// The host key that is accepted without asking.
+    pub fingerprint: Option<HostKeyFingerprint>,
+    /// The command that is run again with `--fingerprint`, where nobody is there to ask.
+    pub again: &'a str,
+}
+
+impl Meeting<'_> {
+    /// Has the key of the host accepted, whatever was accepted before.
+    pub async fn anew(&self, settings: &ClientSettings) -> Result<PinnedHost, Report> {
+        let offered = self.scan(settings).await?;
+        self.pin(&KnownHosts::default(), &offered)
+    }
+
+    async fn scan(&self, settings: &ClientSettings) -> Result<Vec<HostKey>, Report> {
+        let patience = match self.destination.kind() {
+            HostKind::Onion => PATIENCE_ONION,
+            HostKind::Name | HostKind::Address(_) => PATIENCE,
+        };
+        Ok(scan(self.destination, patience, settings).await?)
+    }
+
+    fn pin(&self, known: &KnownHosts, offered: &[HostKey]) -> Result<PinnedHost, Report> {
+        let Self { destination, .. } = self;
+        let pinned = known.pin(destination, offered, self.fingerprint, |key| {
+            ask(destination, key)
+        });
+        pinned.map_err(|error| {
+            let hint = match &error {
+                HostKeyError::Unknown { offered, .. } => Some(format!(
+                    "compare it with the host's own console, then run `{} --fingerprint {offered}`",
+                    self.again
+                )),
+                _ => None,
+            };
+            Report::from(error).hinting(hint)
         })
     }
 }
@@ -118,23 +181,17 @@ impl ClientVia {
 /// Finds the accepted key of a host, or has the one that it offers accepted and writes it down.
 pub async fn meet(
     store: &mut SshStore<'_>,
-    destination: &Destination,
-    fingerprint: Option<HostKeyFingerprint>,
+    meeting: &Meeting<'_>,
     settings: &ClientSettings,
 ) -> Result<PinnedHost, Report> {
     let known = KnownHosts::new(store.hosts());
-    if let (Some(host), None) = (known.find(destination), fingerprint) {
-        return Ok(host);
+    let before = known.find(meeting.destination);
+    if let (Some(host), None) = (&before, meeting.fingerprint) {
+        return Ok(host.clone());
     }
-    let patience = match destination.kind() {
-        HostKind::Onion => PATIENCE_ONION,
-        HostKind::Name | HostKind::Address(_) => PATIENCE,
-    };
-    let offered = scan(destination, patience, settings).await?;
-    let host = known.pin(destination, &offered, fingerprint, |key| {
-        ask(destination, key)
-    })?;
-    if known.find(destination).is_none() {
+    let offered = meeting.scan(settings).await?;
+    let host = meeting.pin(&known, &offered)?;
+    if before.is_none() {
         store.pin_hosts(vec![host.pin()])?;
         let (host, print) = (
             host.destination().known_hosts_name(),
@@ -168,20 +225,25 @@ fn ask(destination: &Destination, key: &HostKey) -> FirstContact {
     }
 }
 
+/// Finds a certificate of this session that is good for a login.
+pub fn certificate_for(agent: &RunningAgent, login: &Destination) -> Option<Arc<Certified>> {
+    let (user, now) = ([login.user().to_owned()], SystemTime::now());
+    let mut held = agent.certificates().into_iter();
+    held.find(|held| held.covers(&user, now))
+}
+
 /// Picks the keys of a login, that on `curve` first.
-fn choose(store: &SshStore<'_>, login: &SshIdentity, curve: Curve) -> Result<Vec<SshKey>, Report> {
+fn choose(store: &SshStore<'_>, login: &SshIdentity, curve: Curve) -> Vec<SshKey> {
     let mut keys: Vec<_> = store.for_login(login).into_iter().cloned().collect();
     keys.sort_by_key(|key| key.curve() != curve);
-    if keys.is_empty() {
-        return Err(Report::text(
-            Kind::Failed,
-            format!("there is no key for `{}`", login.login()),
-        )
+    keys
+}
+
+fn no_key(login: &SshIdentity) -> Report {
+    let login = login.login();
+    Report::text(Kind::Failed, format!("there is no key for `{login}`"))
         .with_note("nothing was sent")
         .with_hint(format!(
-            "make one: `ssh newkey {}`, and put it into the host's authorized_keys",
-            login.login()
-        )));
-    }
-    Ok(keys)
+            "make one: `ssh newkey {login}`, and put it into the host's authorized_keys"
+        ))
 }
