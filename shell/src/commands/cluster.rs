@@ -7,7 +7,7 @@ mod hosts;
 mod login;
 mod reach;
 
-pub use reach::Certificates;
+pub use reach::{Certificates, with_cluster};
 
 use bcm_cluster::{Cluster, ClusterId, ClusterName, ClusterStore, HostName};
 use clap::Subcommand;

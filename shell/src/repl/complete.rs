@@ -251,6 +251,11 @@ fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
         ["config", "set"] => assignments(typed),
         ["file", below] if *below != "signify-key" => files(typed),
         ["psbt", _] => files(typed),
+        ["image", "build"] if place.given == 0 => crate::commands::image::RECIPES
+            .into_iter()
+            .map(word)
+            .collect(),
+        ["image", _] => files(typed),
         _ if place.given == 0 => {
             let below = place.command.get_subcommands();
             let shown = below.filter(|command| !command.is_hide_set());

@@ -139,7 +139,7 @@ pub async fn platform(engine: &Engine) -> Result<Platform, TransferError> {
 pub async fn load(
     engine: &Engine,
     archive: &Archive,
-    content: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    content: impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static,
 ) -> Result<Vec<ImageDigest>, TransferError> {
     let host = platform(engine).await?;
     archive
@@ -150,7 +150,11 @@ pub async fn load(
         })?;
     let docker = patient(engine);
     let options = ImportImageOptionsBuilder::default().quiet(true).build();
-    let mut answers = docker.import_image(options, bollard::body_try_stream(content), None);
+    let mut answers = docker.import_image(
+        options,
+        bollard::body_try_stream(content.map_ok(Bytes::from)),
+        None,
+    );
     while let Some(answer) = answers.next().await {
         answer.map_err(failed(engine, "load the archive"))?;
     }

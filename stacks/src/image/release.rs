@@ -60,6 +60,12 @@ const CORE_BUILDERS: [(&str, &str); 20] = [
     ("ismaelsadeeq", "E9F76FD7F0B66653A7D893990E3908F364989888"),
 ];
 
+/// Those who sign releases of Elements.
+const ELEMENTS_SIGNERS: [(&str, &str); 2] = [
+    ("pablo", "BD0F3062F87842410B06A0432F656B0610604482"),
+    ("byron", "710E44C2DAAE938F778744A1DE8F6EA20A661697"),
+];
+
 /// Who has to attest a release, and how many of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signers {
@@ -79,6 +85,18 @@ impl Signers {
         Self {
             who: CORE_BUILDERS.into_iter().map(signer).collect(),
             needed: 3,
+        }
+    }
+
+    /// Returns the two who sign releases of Elements, of whom one is needed.
+    pub fn elements() -> Self {
+        let signer = |(name, fingerprint): (&str, &str)| Signer {
+            name: name.to_owned(),
+            fingerprint: fingerprint.to_owned(),
+        };
+        Self {
+            who: ELEMENTS_SIGNERS.into_iter().map(signer).collect(),
+            needed: 1,
         }
     }
 
