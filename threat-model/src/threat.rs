@@ -605,6 +605,31 @@ pub const THREATS: &[Threat] = &[
             "tests/it/stack_programs.rs::tor_serves_each_onion_as_soon_as_its_target_is_there",
         ],
     },
+    Threat {
+        id: "T-49",
+        title: "An archive of images holds another image than the one that was agreed on, or escapes when unpacked",
+        asset: Asset::Hosts,
+        adversary: Adversary::Correspondent,
+        mitigation: "Archives are hashed while they are read and never unpacked; names, links, lengths and the \
+                     digest of each layer are checked; an engine is believed by the ID that it computed",
+        tests: &[
+            "stacks/src/image/archive/tests.rs::names_and_links_that_lead_outside_are_refused",
+            "stacks/src/image/archive/tests.rs::a_layer_that_is_not_what_the_configuration_says_is_refused",
+            "tests/it/image.rs::what_docker_saves_is_loaded_after_it_was_verified",
+        ],
+    },
+    Threat {
+        id: "T-50",
+        title: "Upstream's release was swapped, or one of its builders is forced or robbed",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "A release is built only from an archive whose digest three builders with distinct primary \
+                     keys attest, none of them revoked, expired or of another mind",
+        tests: &[
+            "tests/it/image_release.rs::a_release_that_too_few_attest_is_refused_and_each_reason_told",
+            "tests/it/image_release.rs::what_was_not_attested_is_not_built",
+        ],
+    },
 ];
 
 #[cfg(test)]
