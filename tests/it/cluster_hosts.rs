@@ -416,7 +416,7 @@ fn nothing_of_ssh_outlives_a_bcm_that_ends_or_is_killed() {
     assert!(!stage.masters().is_empty());
     running.kill();
     drop(running);
-    wait_until("no ssh", Duration::from_secs(10), gone);
+    wait_until("no ssh", Duration::from_secs(20), gone);
     wait_until("no command", Duration::from_secs(10), || {
         (sleeps() == 0).then_some(())
     });

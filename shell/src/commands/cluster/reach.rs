@@ -222,10 +222,11 @@ impl Keys {
     fn find(&self, target: &SshTarget) -> Result<Vec<LoginKey>, SshStoreError> {
         let store = SshStore::open(&self.store)?;
         let keys = keys_for(&store, target.destination.identity(), self.curve);
-        let mut offered: Vec<_> = keys.iter().map(LoginKey::from).collect();
+        let mut offered = Vec::new();
         if target.certified {
             offered.extend(lock(&self.certificates).values().cloned());
         }
+        offered.extend(keys.iter().map(LoginKey::from));
         Ok(offered)
     }
 }
