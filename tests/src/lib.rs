@@ -8,22 +8,30 @@
 
 mod bcm;
 mod bitcoind;
+mod dockerd;
+mod electrum;
 mod environment;
 mod fake;
 mod gpg;
+mod images;
 mod peers;
 mod pty;
 mod simulator;
 mod sshd;
+mod tor;
 mod wait;
 
 pub use bcm::{Bcm, Output, Running};
-pub use bitcoind::{Bitcoind, Electrs};
+pub use bitcoind::{Bitcoind, Electrs, program as bitcoind_program};
+pub use dockerd::{Dockerd, IMAGE, Plug, Wire};
+pub use electrum::Electrum;
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice, FakeTor};
 pub use gpg::Gpg;
+pub use images::image;
 pub use peers::{Peers, rage};
 pub use pty::Pty;
 pub use simulator::{PASSPHRASE, Simulator};
 pub use sshd::Sshd;
+pub use tor::TorNetwork;
 pub use wait::wait_until;
