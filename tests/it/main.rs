@@ -11,6 +11,7 @@ mod clients;
 mod config;
 mod device_loss;
 mod engine;
+mod engine_commands;
 mod files;
 mod files_age;
 mod files_pgp;

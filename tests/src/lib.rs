@@ -20,7 +20,7 @@ mod wait;
 
 pub use bcm::{Bcm, Output, Running};
 pub use bitcoind::{Bitcoind, Electrs};
-pub use dockerd::{Dockerd, IMAGE, Plug, Wire};
+pub use dockerd::{Dockerd, EngineSsh, IMAGE, Plug, Wire};
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice, FakeTor};
 pub use gpg::Gpg;
