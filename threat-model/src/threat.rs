@@ -495,7 +495,7 @@ pub const THREATS: &[Threat] = &[
     Threat {
         id: "T-40",
         title: "A host of somebody else, or an engine with a known hole, becomes part of a cluster",
-        asset: Asset::State,
+        asset: Asset::Hosts,
         adversary: Adversary::Mishap,
         mitigation: "Another swarm, foreign things with our names and engines that may send encrypted \
                      networks in the clear are refused; what fails half-way is undone",
@@ -507,7 +507,7 @@ pub const THREATS: &[Threat] = &[
     Threat {
         id: "T-41",
         title: "To look at a service, a port is opened that others find",
-        asset: Asset::State,
+        asset: Asset::Hosts,
         adversary: Adversary::Network,
         mitigation: "A tunnel ends on the controller's loopback and goes through the engine's socket; \
                      nothing is published, and what it needs on the host ends with it",
