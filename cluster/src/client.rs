@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bcm_keystore::ssh::SshKey;
+use ssh_key::Certificate;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -72,21 +73,26 @@ impl OnionProxy {
     }
 }
 
-/// A key that a login offers: its public line, and the certificate that goes with it.
+/// What a login offers: the public half of something that the agent holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoginKey {
-    /// As in `authorized_keys`.
-    pub public: String,
-    /// An OpenSSH user certificate of the same key.
-    pub certificate: Option<String>,
+pub enum LoginKey {
+    /// A line as in `authorized_keys`.
+    Key(String),
+    /// An OpenSSH user certificate, in one line.
+    Certificate(String),
+}
+
+impl LoginKey {
+    /// Takes a certificate.
+    pub fn certificate(certificate: &Certificate) -> Self {
+        let line = certificate.to_openssh();
+        Self::Certificate(line.expect("a certificate encodes"))
+    }
 }
 
 impl From<&SshKey> for LoginKey {
     fn from(key: &SshKey) -> Self {
-        Self {
-            public: key.to_string(),
-            certificate: None,
-        }
+        Self::Key(key.to_string())
     }
 }
 
@@ -108,7 +114,8 @@ pub struct ClientSettings {
 pub(crate) struct Client {
     host: PinnedHost,
     settings: ClientSettings,
-    keys: Vec<bool>,
+    /// Files with public keys and certificates, in the order in which they are offered.
+    keys: Vec<String>,
     folder: TempDir,
     proxy: Option<String>,
 }
@@ -134,18 +141,18 @@ impl Client {
         option_path(folder.path())?;
         let known = KnownHosts::new(&[host.pin()]).to_string();
         write_new(&folder.path().join("known_hosts"), &known).map_err(failed)?;
+        let mut files = Vec::new();
         for (number, key) in keys.iter().enumerate() {
-            let path = folder.path().join(key_file(number));
-            write_new(&path, &format!("{}\n", key.public)).map_err(failed)?;
-            if let Some(certificate) = &key.certificate {
-                let path = folder.path().join(certificate_file(number));
-                write_new(&path, &format!("{certificate}\n")).map_err(failed)?;
-            }
+            // not `CertificateFile`: ssh would want the bare key of it from the agent too, which offers none
+            let (LoginKey::Key(line) | LoginKey::Certificate(line)) = key;
+            let name = format!("key-{number}.pub");
+            write_new(&folder.path().join(&name), &format!("{line}\n")).map_err(failed)?;
+            files.push(name);
         }
         Ok(Self {
             host,
             settings: settings.clone(),
-            keys: keys.iter().map(|key| key.certificate.is_some()).collect(),
+            keys: files,
             folder,
             proxy,
         })
@@ -208,13 +215,9 @@ impl Client {
         ] {
             command.arg("-o").arg(format!("{name}={value}"));
         }
-        for (number, certified) in self.keys.iter().enumerate() {
-            let file = path(&key_file(number))?;
+        for name in &self.keys {
+            let file = path(name)?;
             command.arg("-o").arg(format!("IdentityFile={file}"));
-            if *certified {
-                let file = path(&certificate_file(number))?;
-                command.arg("-o").arg(format!("CertificateFile={file}"));
-            }
         }
         if self.keys.is_empty() {
             // without one, ssh looks for the user's own
@@ -245,14 +248,6 @@ pub(crate) fn proxy_command(
         (HostKind::Onion, None) => Err(OnionError::new(destination).into()),
         (HostKind::Name | HostKind::Address(_), _) => Ok(None),
     }
-}
-
-fn key_file(number: usize) -> String {
-    format!("key-{number}.pub")
-}
-
-fn certificate_file(number: usize) -> String {
-    format!("certificate-{number}.pub")
 }
 
 /// Why `ssh` returned 255, read from what it wrote to its log at the level VERBOSE.

@@ -17,12 +17,15 @@ use bcm_keystore::password::PasswordError;
 use bcm_keystore::pgp::{PgpError, PgpStoreError, UserIdError};
 use bcm_keystore::signify::SignifyError;
 use bcm_keystore::ssh::sshsig::SshSigError;
-use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
+use bcm_keystore::ssh::{AgentError, CertificateError, SshError, SshStoreError};
+use bcm_keystore::statement::StatementError;
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
 use bcm_keystore::wallet::message::MessageError;
 use bcm_keystore::wallet::policy::PolicyError;
 use bcm_keystore::wallet::{PaymentError, PsbtError, SignError, WalletError};
+
+use bcm_stacks::{CatalogError, LintError, PlanError, RenderError};
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
@@ -251,6 +254,33 @@ impl From<SshError> for Report {
     }
 }
 
+impl From<CertificateError> for Report {
+    fn from(error: CertificateError) -> Self {
+        let kind = match &error {
+            CertificateError::Ssh(error) => of_ssh(error),
+            CertificateError::Clock => Kind::Failed,
+            _ => Kind::Usage,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<StatementError> for Report {
+    fn from(error: StatementError) -> Self {
+        let kind = match &error {
+            StatementError::Device(error) => of_device(error),
+            StatementError::Signing(error) => of_pgp(error),
+            error if error.is_verification() => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        let report = Self::new(kind, error);
+        match kind {
+            Kind::Verification => report.with_note("nothing was done"),
+            _ => report,
+        }
+    }
+}
+
 impl From<SshSigError> for Report {
     fn from(error: SshSigError) -> Self {
         let kind = match &error {
@@ -455,6 +485,55 @@ impl From<CommandError> for Report {
 
 impl From<ClientError> for Report {
     fn from(error: ClientError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+fn of_catalog(error: &CatalogError) -> Kind {
+    match error {
+        CatalogError::Unknown { .. } | CatalogError::NotOnChain { .. } => Kind::Usage,
+        _ => Kind::Failed,
+    }
+}
+
+fn of_render(error: &RenderError) -> Kind {
+    match error {
+        RenderError::Catalog(error) => of_catalog(error),
+        RenderError::UnknownOption { .. }
+        | RenderError::OptionValue { .. }
+        | RenderError::UnknownVariant { .. }
+        | RenderError::Pruned { .. }
+        | RenderError::Apart { .. } => Kind::Usage,
+        RenderError::BelowMinimum { .. } => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<CatalogError> for Report {
+    fn from(error: CatalogError) -> Self {
+        Self::new(of_catalog(&error), error)
+    }
+}
+
+impl From<RenderError> for Report {
+    fn from(error: RenderError) -> Self {
+        Self::new(of_render(&error), error)
+    }
+}
+
+impl From<PlanError> for Report {
+    fn from(error: PlanError) -> Self {
+        let kind = match &error {
+            PlanError::Render(error) => of_render(error),
+            PlanError::Foreign { .. } | PlanError::Network { .. } => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<LintError> for Report {
+    fn from(error: LintError) -> Self {
         Self::new(Kind::Failed, error)
     }
 }

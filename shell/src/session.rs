@@ -89,6 +89,8 @@ pub struct Open {
     pub chain: Chain,
     /// The agent, once something asked for it.
     pub agent: Option<crate::commands::ssh::RunningAgent>,
+    /// The certificates that connections to hosts offer, by cluster.
+    pub certificates: crate::commands::cluster::Certificates,
     /// The connections to hosts, once something asked for one.
     pub connections: Option<Connections>,
     watcher: Watcher,
@@ -341,6 +343,7 @@ impl Keeper {
             session,
             chain,
             agent: None,
+            certificates: Arc::default(),
             connections: None,
             watcher: Watcher(watcher),
         });

@@ -20,10 +20,7 @@ impl LoginKeys for FileKey {
         &'a self,
         _target: &'a SshTarget,
     ) -> BoxFuture<'a, Result<Vec<LoginKey>, LoginKeysError>> {
-        let key = LoginKey {
-            public: self.0.clone(),
-            certificate: None,
-        };
+        let key = LoginKey::Key(self.0.clone());
         Box::pin(async move { Ok(vec![key]) })
     }
 }

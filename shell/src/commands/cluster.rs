@@ -11,6 +11,8 @@ mod status;
 mod swarm;
 mod tunnel;
 
+pub use reach::Certificates;
+
 use bcm_cluster::{Cluster, ClusterId, ClusterName, ClusterStore, HostName};
 use clap::Subcommand;
 use serde::Serialize;
