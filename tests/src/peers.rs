@@ -17,7 +17,7 @@ pub fn rage() -> &'static Path {
 }
 
 /// Runs a script that makes a peer and says where it is.
-fn prepared(script: &str) -> PathBuf {
+pub(crate) fn prepared(script: &str) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("peers")
         .join(script);
