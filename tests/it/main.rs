@@ -19,6 +19,7 @@ mod files_pgp;
 mod files_signed;
 mod git;
 mod hostile_device;
+mod instances;
 mod interop_gpg;
 mod password;
 mod pgp;

@@ -28,7 +28,7 @@ pub use electrum::Electrum;
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice, FakeTor};
 pub use gpg::Gpg;
-pub use lxd::LxdHost;
+pub use lxd::{LxdHost, LxdServer};
 pub use peers::{Peers, rage};
 pub use pty::Pty;
 pub use simulator::{PASSPHRASE, Simulator};

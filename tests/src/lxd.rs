@@ -93,6 +93,46 @@ pub struct LxdHost {
     index: u8,
 }
 
+/// The LXD of this process, for whoever makes instances there.
+#[derive(Clone, Copy, Debug)]
+pub struct LxdServer(&'static Server);
+
+impl LxdServer {
+    /// Returns it, started when first asked for. It has an image `bare`.
+    pub fn ready() -> Self {
+        Self(Server::ready())
+    }
+
+    /// Returns its folder, as for `LXD_DIR`.
+    pub fn dir(&self) -> &'static Path {
+        &self.0.dir
+    }
+
+    /// Returns its bridge.
+    pub fn bridge(&self) -> String {
+        format!("bcmt{}", self.0.number)
+    }
+
+    /// Returns an address on its bridge.
+    pub fn address(&self, index: u8) -> String {
+        format!("10.231.{}.{index}", self.0.number)
+    }
+
+    /// Lists its instances.
+    pub fn instances(&self) -> Vec<String> {
+        let list = ["list", "--format", "csv", "--columns", "n"];
+        let output = self.0.lxc().args(list).output().unwrap();
+        let names = String::from_utf8(output.stdout).unwrap();
+        names.lines().map(str::to_owned).collect()
+    }
+
+    /// Deletes an instance.
+    pub fn delete(&self, name: &str) {
+        let mut delete = self.0.lxc();
+        let _ = delete.args(["delete", "--force", name]).output();
+    }
+}
+
 impl LxdHost {
     /// Starts one that has this name and lets `public_key` in as root.
     ///

@@ -135,7 +135,7 @@ pub struct ValueError {
 
 impl Key {
     /// Every key, in the order of `config list`.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Chain,
         Self::Device,
         Self::PassphraseOn,
