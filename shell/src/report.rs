@@ -6,7 +6,7 @@ use std::fmt;
 use bcm_cluster::command::CommandError;
 use bcm_cluster::docker::{SwarmError, TunnelError};
 use bcm_cluster::{
-    ClusterError, ConnectionError, EngineError, HostKeyError, RemoteError, ScanError,
+    ClusterError, ConnectionError, EngineError, HostKeyError, LxdError, RemoteError, ScanError,
 };
 use bcm_keystore::Hint;
 use bcm_keystore::age::{AgeError, AgeStoreError};
@@ -451,6 +451,15 @@ impl From<SwarmError> for Report {
     fn from(error: SwarmError) -> Self {
         match error {
             SwarmError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<LxdError> for Report {
+    fn from(error: LxdError) -> Self {
+        match error {
+            LxdError::Remote(error) => error.into(),
             error => Self::new(Kind::Failed, error),
         }
     }

@@ -630,6 +630,29 @@ pub const THREATS: &[Threat] = &[
             "tests/it/image_release.rs::what_was_not_attested_is_not_built",
         ],
     },
+    Threat {
+        id: "T-51",
+        title: "A host of somebody else, or an engine with a known hole, becomes part of a cluster",
+        asset: Asset::Hosts,
+        adversary: Adversary::Mishap,
+        mitigation: "Another swarm, foreign things with our names and engines that may send encrypted \
+                     networks in the clear are refused; what fails half-way is undone",
+        tests: &[
+            "tests/it/engine.rs::what_is_not_ours_is_refused_and_nothing_is_half_joined",
+            "cluster/src/docker/engine/tests.rs::an_old_engine_is_refused_with_both_versions",
+        ],
+    },
+    Threat {
+        id: "T-52",
+        title: "To look at a service, a port is opened that others find",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "A tunnel ends on the controller's loopback and goes through the engine's socket; \
+                     nothing is published, and what it needs on the host ends with it",
+        tests: &[
+            "tests/it/engine_commands.rs::a_tunnel_leads_to_a_service_without_a_port_being_opened",
+        ],
+    },
 ];
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod engines;
 mod exec;
 mod fan;
 mod hosts;
+mod instance;
 mod login;
 mod reach;
 mod status;
