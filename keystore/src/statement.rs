@@ -243,3 +243,7 @@ fn shown(text: &str) -> String {
     let cut: String = text.chars().take(80).collect();
     crate::interaction::Prompt::new(cut).to_string()
 }
+
+#[cfg(test)]
+#[cfg(feature = "simulator")]
+mod tests;

@@ -5,6 +5,9 @@
 //! SHA-256 of the statement, visual is [`Statement::visual`], and the identity is `bcm://` and the tag of the
 //! kind. A verifier computes both from the statement, so that an approval of one text is none of another.
 
+use std::fmt;
+use std::str::FromStr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bitcoin::secp256k1::ecdsa::{RecoverableSignature, RecoveryId};
@@ -12,10 +15,9 @@ use bitcoin::secp256k1::{Message, PublicKey, Secp256k1};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::fmt;
-use std::str::FromStr;
 use trezor_client::protos;
 
+use super::digest::Sha256Digest;
 use super::error::StatementError;
 use super::kind::StatementKind;
 use super::{Fields, Statement, canonical, shown};
@@ -187,11 +189,11 @@ impl Approval {
         statement: &Statement,
         pinned: &ApprovalKey,
     ) -> Result<(), StatementError> {
-        let bad = |what: &str| Err(StatementError::Approval(what.to_owned()));
         let identity = statement.kind().approval_identity().to_string();
         if self.identity != identity {
             let found = shown(&self.identity);
-            return bad(&format!("it is by `{found}`, expected `{identity}`"));
+            let what = format!("it is by `{found}`, expected `{identity}`");
+            return Err(StatementError::Approval(what));
         }
         if self.key != *pinned {
             return Err(StatementError::ApprovalKey {
@@ -199,31 +201,40 @@ impl Approval {
                 found: Box::new(self.key),
             });
         }
-        let recovery = self.signature[0].wrapping_sub(COMPRESSED);
-        let recovery = match recovery {
-            0..4 => RecoveryId::from_i32(recovery.into()),
-            _ => return bad("the first byte of its signature is not one of BIP-137"),
-        };
-        let signature =
-            recovery.and_then(|id| RecoverableSignature::from_compact(&self.signature[1..], id));
-        let Ok(signature) = signature else {
-            return bad("its signature is none");
-        };
-        // of the two forms of every signature the device makes the low one
-        let mut low = signature.to_standard();
-        low.normalize_s();
-        let digest = Message::from_digest(bound_digest(statement));
-        let by = Secp256k1::verification_only().recover_ecdsa(&digest, &signature);
-        match by == Ok(self.key.0) && low == signature.to_standard() {
-            true => Ok(()),
-            false => bad("its signature does not belong to this statement"),
-        }
+        let visual = statement.visual();
+        verify_bound(&statement.digest(), &visual, pinned, &self.signature)
+            .map_err(|what| StatementError::Approval(what.to_owned()))
+    }
+}
+
+/// Verifies the signature of a bound approval: over this hash and this text, by this key.
+pub(super) fn verify_bound(
+    hidden: &Sha256Digest,
+    visual: &str,
+    key: &ApprovalKey,
+    signature: &[u8; 65],
+) -> Result<(), &'static str> {
+    let header = "the first byte of its signature is not one of BIP-137";
+    let recovery = match signature[0].wrapping_sub(COMPRESSED) {
+        recovery @ 0..4 => RecoveryId::from_i32(recovery.into()).map_err(|_| header)?,
+        _ => return Err(header),
+    };
+    let signature = RecoverableSignature::from_compact(&signature[1..], recovery)
+        .map_err(|_| "the numbers of its signature are out of range")?;
+    // of the two forms of every signature the device makes the low one
+    let mut low = signature.to_standard();
+    low.normalize_s();
+    let digest = Message::from_digest(bound_digest(hidden, visual));
+    let by = Secp256k1::verification_only().recover_ecdsa(&digest, &signature);
+    match by == Ok(key.0) && low == signature.to_standard() {
+        true => Ok(()),
+        false => Err("its signature does not belong to this statement"),
     }
 }
 
 /// What the device signs: `SHA-256(hidden) || SHA-256(visual)` as a Bitcoin message.
-fn bound_digest(statement: &Statement) -> [u8; 32] {
-    let hidden = Sha256::digest(statement.digest().as_bytes());
-    let visual = Sha256::digest(statement.visual());
+fn bound_digest(hidden: &Sha256Digest, visual: &str) -> [u8; 32] {
+    let hidden = Sha256::digest(hidden.as_bytes());
+    let visual = Sha256::digest(visual);
     signed_digest(&[hidden, visual].concat())
 }
