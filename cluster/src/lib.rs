@@ -1,17 +1,30 @@
 #![doc = include_str!("../README.md")]
 
+pub mod client;
+pub mod cluster;
 pub mod command;
 pub mod connection;
+pub mod connections;
 pub mod host;
 pub mod host_key;
+mod master;
+pub mod name;
+pub mod remote;
 pub mod scan;
 #[cfg(test)]
 mod sshd;
 
+pub use client::{ClientEnv, ClientSettings, LoginKey, OnionProxy};
+pub use cluster::{
+    Cluster, ClusterError, ClusterStore, Clusters, Host, HostAddress, HostTarget, SshTarget,
+};
 pub use command::RemoteCommand;
-pub use connection::{ClientEnv, Connection, ConnectionError};
+pub use connection::{Connection, ConnectionError};
+pub use connections::{Connections, LoginKeys, Tell, Waiting};
 pub use host::{Destination, HostKind, OnionError};
 pub use host_key::{
     FirstContact, HostKey, HostKeyError, HostKeyFingerprint, KnownHosts, PinnedHost,
 };
+pub use name::{ClusterId, ClusterName, HostName, InstanceName};
+pub use remote::{Output, Remote, RemoteError, Status};
 pub use scan::{ScanError, scan};

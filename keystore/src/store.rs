@@ -34,8 +34,9 @@ const SALT_BYTES: usize = 32;
 const DISPENSABLE: &str = "history";
 
 /// The documents that a new wallet's folder and its decoys start with: all that bcm ever writes.
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "age",
+    "clusters",
     "history",
     "pgp",
     "spending",

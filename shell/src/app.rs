@@ -184,6 +184,7 @@ impl App {
             Command::Stack(command) => command.run(json).map(done),
             Command::Simulator(command) => command.run().map(done),
             Command::AgePlugin(command) => command.run().map(done),
+            Command::SshProxy(command) => command.run().map(done),
             Command::Gpg(command) => command.run().map(Outcome::Done),
             Command::Git(command) => {
                 if command.needs_unlock() {

@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     age, age_plugin, config, device, file, git, message, password, pgp, psbt, serve, simulator,
-    ssh, stack, wallet,
+    ssh, ssh_proxy, stack, wallet,
 };
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
@@ -186,6 +186,12 @@ pub enum Command {
         after_help = "Example:\n  age -d -i identity notes.age     with a bcm session running"
     )]
     AgePlugin(age_plugin::AgePlugin),
+    /// Reach an onion service for `ssh`, which runs it
+    #[command(
+        hide = true,
+        after_help = "Example:\n  ssh -o 'ProxyCommand=bcm ssh-proxy --socks 127.0.0.1:9050 %h %p' …"
+    )]
+    SshProxy(ssh_proxy::SshProxy),
     /// Sign and verify for git, which runs it as `bcm-gpg`
     #[command(
         hide = true,

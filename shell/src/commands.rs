@@ -14,5 +14,6 @@ pub mod psbt;
 pub mod serve;
 pub mod simulator;
 pub mod ssh;
+pub mod ssh_proxy;
 pub mod stack;
 pub mod wallet;

@@ -6,6 +6,7 @@
 mod key;
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -276,11 +277,19 @@ impl Config {
         }
     }
 
-    /// Returns Tor's SOCKS port.
-    pub fn wallet_tor(&self) -> Option<String> {
+    /// Returns Tor's SOCKS port for wallets.
+    pub fn wallet_tor(&self) -> String {
         match self.value(Key::WalletTor) {
-            Some(Value::Socket(address)) => Some(address.to_string()),
-            _ => None,
+            Some(Value::Socket(address)) => address.to_string(),
+            _ => self.tor_socks().to_string(),
+        }
+    }
+
+    /// Returns Tor's SOCKS port.
+    pub fn tor_socks(&self) -> SocketAddr {
+        match self.value(Key::TorSocks) {
+            Some(Value::Socket(address)) => *address,
+            _ => (Ipv4Addr::LOCALHOST, 9050).into(),
         }
     }
 

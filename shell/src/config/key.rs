@@ -38,8 +38,10 @@ pub enum Key {
     WalletSource,
     /// Where bitcoind keeps the cookie of its RPC.
     WalletCookie,
-    /// Tor's SOCKS port.
+    /// Tor's SOCKS port, for wallets alone.
     WalletTor,
+    /// Tor's SOCKS port.
+    TorSocks,
 }
 
 /// A checked value.
@@ -63,7 +65,7 @@ pub enum Value {
     Source(Endpoint),
     /// Of [`Key::WalletCookie`].
     Path(PathBuf),
-    /// Of [`Key::WalletTor`].
+    /// Of [`Key::WalletTor`] and [`Key::TorSocks`].
     Socket(SocketAddr),
 }
 
@@ -118,7 +120,7 @@ pub struct ValueError {
 
 impl Key {
     /// Every key, in the order of `config list`.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Chain,
         Self::Device,
         Self::PassphraseOn,
@@ -129,6 +131,7 @@ impl Key {
         Self::WalletSource,
         Self::WalletCookie,
         Self::WalletTor,
+        Self::TorSocks,
     ];
 
     /// Returns the dotted name.
@@ -144,6 +147,7 @@ impl Key {
             Self::WalletSource => "wallet.source",
             Self::WalletCookie => "wallet.cookie",
             Self::WalletTor => "wallet.tor",
+            Self::TorSocks => "tor.socks",
         }
     }
 
@@ -161,7 +165,7 @@ impl Key {
                 "http://HOST:PORT (bitcoind), tcp://HOST:PORT (Electrum) or file:PATH"
             }
             Self::WalletCookie => "the whole path of the file with USER:PASSWORD of bitcoind's RPC",
-            Self::WalletTor => "IP:PORT of Tor's SOCKS port",
+            Self::WalletTor | Self::TorSocks => "IP:PORT of Tor's SOCKS port",
         }
     }
 
@@ -177,7 +181,7 @@ impl Key {
             Self::PasswordsPath => &["~/.passage/store"],
             Self::WalletSource => &["http://127.0.0.1:8332", "tcp://127.0.0.1:50001"],
             Self::WalletCookie => &["/var/lib/bitcoind/.cookie"],
-            Self::WalletTor => &["127.0.0.1:9050"],
+            Self::WalletTor | Self::TorSocks => &["127.0.0.1:9050"],
         }
     }
 
@@ -200,7 +204,8 @@ impl Key {
             Self::PasswordsPath => "passwords in the folder of the wallet",
             Self::WalletSource => "none",
             Self::WalletCookie => "none",
-            Self::WalletTor => "127.0.0.1:9050",
+            Self::WalletTor => "that of tor.socks",
+            Self::TorSocks => "127.0.0.1:9050",
         }
     }
 
@@ -268,7 +273,9 @@ impl Key {
             // the file of the configuration outlives the folder that it was written from
             Self::WalletCookie if !text.starts_with('/') => Err(refuse()),
             Self::WalletCookie => Ok(Value::Path(text.into())),
-            Self::WalletTor => text.parse().map(Value::Socket).map_err(|_| refuse()),
+            Self::WalletTor | Self::TorSocks => {
+                text.parse().map(Value::Socket).map_err(|_| refuse())
+            }
         }
     }
 

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bcm_cluster::{
-    ClientEnv, Connection, ConnectionError, Destination, FirstContact, HostKey, HostKeyFingerprint,
-    KnownHosts, PinnedHost, RemoteCommand, scan,
+    ClientEnv, ClientSettings, Connection, ConnectionError, Destination, FirstContact, HostKey,
+    HostKeyFingerprint, HostKind, KnownHosts, LoginKey, OnionProxy, PinnedHost, RemoteCommand,
+    scan,
 };
 use bcm_keystore::identity::Curve;
 use bcm_keystore::ssh::{SshIdentity, SshKey, SshStore};
 
-use super::agent::{ensure, exit_code};
+use super::agent::{RunningAgent, ensure, exit_code};
 use crate::app::App;
 use crate::report::{Kind, Report};
 use crate::session::{Keeper, Open};
@@ -17,6 +18,9 @@ use crate::ui::{self, Asking, Question};
 
 /// How long a host may take to show its key.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The same through Tor.
+const PATIENCE_ONION: Duration = Duration::from_secs(60);
 
 /// A login as it was asked for.
 #[derive(Debug)]
@@ -33,10 +37,10 @@ impl Login {
     /// Logs in and returns the exit code of what ran there.
     pub fn run(self, app: &mut App) -> Result<u8, Report> {
         let curve = app.config()?.curve().into();
-        let env = ClientEnv::pick(crate::env::variables());
+        let via = ClientVia::new(app)?;
         let keeper = app.keeper.clone();
         app.runtime()
-            .block_on(keeper.with_open(async |open| self.log_in(&keeper, open, curve, env).await))
+            .block_on(keeper.with_open(async |open| self.log_in(&keeper, open, curve, via).await))
     }
 
     async fn log_in(
@@ -44,7 +48,7 @@ impl Login {
         keeper: &Keeper,
         open: &mut Open,
         curve: Curve,
-        env: ClientEnv,
+        via: ClientVia,
     ) -> Result<u8, Report> {
         let command = match self.command.as_slice() {
             [] => None,
@@ -53,11 +57,12 @@ impl Login {
         let wallet = open.session.store().clone();
         let mut store = SshStore::open(&wallet)?;
         let keys = choose(&store, self.destination.identity(), curve)?;
-        let host = self.host(&mut store, &env).await?;
         let agent = ensure(keeper, open)?;
+        let settings = via.settings(keeper, agent)?;
+        let host = meet(&mut store, &self.destination, self.fingerprint, &settings).await?;
         agent.refresh(&store);
-        let keys: Vec<_> = keys.iter().collect();
-        let mut connection = Connection::new(host, &keys, agent.socket(), env)?;
+        let keys: Vec<_> = keys.iter().map(LoginKey::from).collect();
+        let mut connection = Connection::new(host, &keys, &settings)?;
         if let Some(command) = command {
             connection = connection.with_command(command);
         }
@@ -72,49 +77,94 @@ impl Login {
             (Err(_), Some(failure)) => Err(failure.into()),
         }
     }
+}
 
-    /// Finds the host's accepted key, or has it accepted.
-    async fn host(&self, store: &mut SshStore<'_>, env: &ClientEnv) -> Result<PinnedHost, Report> {
-        let known = KnownHosts::new(store.hosts());
-        if let (Some(host), None) = (known.find(&self.destination), self.fingerprint) {
-            return Ok(host);
-        }
-        let offered = scan(&self.destination, PATIENCE, env).await?;
-        let host = known.pin(&self.destination, &offered, self.fingerprint, |key| {
-            self.ask(key)
+/// What this program gives every `ssh` that it runs, as far as no session is needed for it.
+#[derive(Debug)]
+pub struct ClientVia {
+    env: ClientEnv,
+    onion: OnionProxy,
+}
+
+impl ClientVia {
+    /// Reads it from the environment and the configuration.
+    pub fn new(app: &App) -> Result<Self, Report> {
+        let program = crate::env::this_program().map_err(|error| {
+            Report::text(
+                Kind::Failed,
+                format!("cannot find this program on disk: {error}"),
+            )
         })?;
-        if known.find(&self.destination).is_none() {
-            store.pin_hosts(vec![host.pin()])?;
-            let (host, print) = (
-                host.destination().known_hosts_name(),
-                host.key().fingerprint(),
-            );
-            ui::say(&format!(
-                "pinned the key {print} of `{}`",
-                ui::printable(&host)
-            ));
-        }
-        Ok(host)
+        Ok(Self {
+            env: ClientEnv::pick(crate::env::variables()),
+            onion: OnionProxy {
+                program,
+                socks: app.config()?.tor_socks(),
+            },
+        })
     }
 
-    fn ask(&self, key: &HostKey) -> FirstContact {
-        let text = format!(
-            "`{}` was never met from this wallet. It offers this {} key:\n\n  {}\n\nCompare it with \
-             what the host shows on its own console:\n  \
-             for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $key; done",
-            self.destination,
-            key.algorithm(),
-            key.fingerprint(),
+    /// Joins it to what the session has.
+    pub fn settings(self, keeper: &Keeper, agent: &RunningAgent) -> Result<ClientSettings, Report> {
+        Ok(ClientSettings {
+            folder: keeper.runtime_folder()?,
+            agent: agent.socket().to_owned(),
+            env: self.env,
+            onion: Some(self.onion),
+        })
+    }
+}
+
+/// Finds the accepted key of a host, or has the one that it offers accepted and writes it down.
+pub async fn meet(
+    store: &mut SshStore<'_>,
+    destination: &Destination,
+    fingerprint: Option<HostKeyFingerprint>,
+    settings: &ClientSettings,
+) -> Result<PinnedHost, Report> {
+    let known = KnownHosts::new(store.hosts());
+    if let (Some(host), None) = (known.find(destination), fingerprint) {
+        return Ok(host);
+    }
+    let patience = match destination.kind() {
+        HostKind::Onion => PATIENCE_ONION,
+        HostKind::Name | HostKind::Address(_) => PATIENCE,
+    };
+    let offered = scan(destination, patience, settings).await?;
+    let host = known.pin(destination, &offered, fingerprint, |key| {
+        ask(destination, key)
+    })?;
+    if known.find(destination).is_none() {
+        store.pin_hosts(vec![host.pin()])?;
+        let (host, print) = (
+            host.destination().known_hosts_name(),
+            host.key().fingerprint(),
         );
-        let question = Question {
-            text: &text,
-            question: "is it the same?",
-        };
-        match question.ask(&|| false) {
-            Asking::Yes => FirstContact::Accept,
-            Asking::No => FirstContact::Decline,
-            Asking::Nobody => FirstContact::Nobody,
-        }
+        ui::say(&format!(
+            "pinned the key {print} of `{}`",
+            ui::printable(&host)
+        ));
+    }
+    Ok(host)
+}
+
+fn ask(destination: &Destination, key: &HostKey) -> FirstContact {
+    let text = format!(
+        "`{}` was never met from this wallet. It offers this {} key:\n\n  {}\n\nCompare it with \
+         what the host shows on its own console:\n  \
+         for key in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $key; done",
+        destination,
+        key.algorithm(),
+        key.fingerprint(),
+    );
+    let question = Question {
+        text: &text,
+        question: "is it the same?",
+    };
+    match question.ask(&|| false) {
+        Asking::Yes => FirstContact::Accept,
+        Asking::No => FirstContact::Decline,
+        Asking::Nobody => FirstContact::Nobody,
     }
 }
 
