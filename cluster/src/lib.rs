@@ -9,6 +9,7 @@ pub mod host;
 pub mod host_key;
 mod master;
 pub mod name;
+pub mod prepare;
 pub mod remote;
 pub mod scan;
 #[cfg(test)]
