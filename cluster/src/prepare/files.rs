@@ -113,6 +113,9 @@ pub(super) fn access() -> String {
 }
 
 /// Nobody else, and nothing but a shell and unix sockets: `sshd_config(5)`.
+///
+/// `PermitOpen none` would refuse unix sockets as well, though the manual says otherwise; `AllowTcpForwarding`
+/// is what refuses TCP.
 pub(super) fn only() -> String {
     format!(
         "# Made by bcm. Nobody else logs in, and nothing passes but the engine's unix socket.\n\
@@ -127,7 +130,6 @@ pub(super) fn only() -> String {
          PermitRootLogin no\n\
          AllowStreamLocalForwarding local\n\
          AllowTcpForwarding no\n\
-         PermitOpen none\n\
          PermitListen none\n\
          GatewayPorts no\n\
          AllowAgentForwarding no\n\
