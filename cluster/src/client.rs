@@ -216,6 +216,10 @@ impl Client {
                 command.arg("-o").arg(format!("CertificateFile={file}"));
             }
         }
+        if self.keys.is_empty() {
+            // without one, ssh looks for the user's own
+            command.args(["-o", "IdentityFile=none"]);
+        }
         Ok(command)
     }
 

@@ -67,6 +67,9 @@ pub struct SshTarget {
     pub destination: Destination,
     /// The accepted key.
     pub pin: HostKey,
+    /// It lets in whom the cluster's CA certified.
+    #[serde(default)]
+    pub certified: bool,
 }
 
 impl SshTarget {
@@ -81,6 +84,7 @@ impl From<&PinnedHost> for SshTarget {
         Self {
             destination: host.destination().clone(),
             pin: host.key().clone(),
+            certified: false,
         }
     }
 }

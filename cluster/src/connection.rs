@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bcm_keystore::Hint;
@@ -12,6 +13,8 @@ use crate::client::{Client, ClientSettings, Ending, LoginKey};
 use crate::command::RemoteCommand;
 use crate::host::OnionError;
 use crate::host_key::{HostKeyError, PinnedHost};
+use crate::master::Master;
+use crate::remote::{Remote, RemoteError};
 use crate::scan::scan;
 
 /// What `ssh` returns when it failed itself; a remote command may return it as well.
@@ -28,6 +31,8 @@ const SCAN_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Connection {
     client: Client,
     command: Option<RemoteCommand>,
+    /// Keeps the connection to the server that this one goes through.
+    jump: Option<Arc<Master>>,
 }
 
 impl Connection {
@@ -48,7 +53,21 @@ impl Connection {
         Ok(Self {
             client: Client::new(host, keys, settings)?,
             command: None,
+            jump: None,
         })
+    }
+
+    /// Goes the way that commands of `remote` go: through the server that the host is on, if it is.
+    ///
+    /// # Errors
+    ///
+    /// Any [`RemoteError`].
+    pub async fn through(mut self, remote: &Remote) -> Result<Self, RemoteError> {
+        self.jump = remote.jump().await?;
+        if let Some(jump) = &self.jump {
+            self.client.through(jump.control())?;
+        }
+        Ok(self)
     }
 
     /// Runs this command instead of a login shell.
@@ -79,7 +98,10 @@ impl Connection {
         }
         // a host that does not answer now tells nothing about its key
         let host = self.client.host();
-        if let Ok(offered) = scan(host.destination(), SCAN_PATIENCE, self.client.settings()).await {
+        if self.jump.is_none()
+            && let Ok(offered) =
+                scan(host.destination(), SCAN_PATIENCE, self.client.settings()).await
+        {
             host.verify(&offered)?;
         }
         let said = std::fs::read(&log).unwrap_or_default();

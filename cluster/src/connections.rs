@@ -38,6 +38,13 @@ pub enum Waiting {
         /// Since when.
         since: Duration,
     },
+    /// Hosts have not answered yet.
+    Answers {
+        /// The hosts.
+        hosts: Vec<HostName>,
+        /// Since when.
+        since: Duration,
+    },
     /// A host was lost and is tried again.
     Reconnect {
         /// The host.
@@ -54,6 +61,15 @@ impl fmt::Display for Waiting {
         match self {
             Self::Login { host, since } => {
                 write!(f, "`{host}`: waiting for the login, {} s", since.as_secs())
+            }
+            Self::Answers { hosts, since } => {
+                let shown: Vec<_> = hosts.iter().take(5).map(HostName::as_str).collect();
+                let (shown, more) = (shown.join(", "), hosts.len().saturating_sub(5));
+                write!(f, "waiting for {shown}")?;
+                if more > 0 {
+                    write!(f, " and {more} more")?;
+                }
+                write!(f, ", {} s", since.as_secs())
             }
             Self::Reconnect {
                 host,
@@ -77,12 +93,10 @@ pub type LoginKeysError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The keys of the session, by the login that they are for.
 pub trait LoginKeys: Send + Sync {
-    /// Returns the keys to offer, best first; the agent holds them once this returns.
-    ///
-    /// May ask the device, once, for a certificate that is then good for every host.
+    /// Returns the keys to offer, best first; the agent holds them.
     fn keys<'a>(
         &'a self,
-        login: &'a Destination,
+        target: &'a SshTarget,
     ) -> BoxFuture<'a, Result<Vec<LoginKey>, LoginKeysError>>;
 }
 
@@ -194,6 +208,15 @@ impl Link {
         &self.target.destination
     }
 
+    /// Returns the connection to the server that it goes through, if there is one.
+    pub(crate) async fn jump(&self) -> Result<Option<Arc<Master>>, RemoteError> {
+        match &self.jump {
+            // boxed: the way to the server is a way like this one
+            Some(jump) => Box::pin(jump.master()).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Waits until one more command may run.
     pub(crate) async fn turn(&self) -> OwnedSemaphorePermit {
         let turn = self.sessions.clone().acquire_owned().await;
@@ -253,15 +276,11 @@ impl Link {
         let start = Instant::now();
         let login = async {
             let mut settings = pool.settings.clone();
-            let jump = match &self.jump {
-                // a boxed future: the way to the server is a way like this one
-                Some(jump) => Some(Box::pin(jump.master()).await?),
-                None => None,
-            };
+            let jump = self.jump().await?;
             if jump.is_some() {
                 settings.onion = None::<OnionProxy>;
             }
-            let keys = pool.keys.keys(&self.target.destination).await;
+            let keys = pool.keys.keys(&self.target).await;
             let keys = keys.map_err(|source| RemoteError::NoKeys {
                 host: self.name.clone(),
                 source,

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod command;
 pub mod connection;
 pub mod connections;
+pub mod fanout;
 pub mod host;
 pub mod host_key;
 mod master;
@@ -22,6 +23,7 @@ pub use cluster::{
 pub use command::RemoteCommand;
 pub use connection::{Connection, ConnectionError};
 pub use connections::{Connections, LoginKeys, Tell, Waiting};
+pub use fanout::{Answer, FanOut};
 pub use host::{Destination, HostKind, OnionError};
 pub use host_key::{
     FirstContact, HostKey, HostKeyError, HostKeyFingerprint, KnownHosts, PinnedHost,

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use crate::client::ClientEnv;
 use crate::command::RemoteCommand;
 use crate::connections::Link;
+use crate::master::Master;
 use crate::name::HostName;
 
 pub use child::{Child, Input, Stream};
@@ -104,6 +105,14 @@ impl Remote {
         match &self.0 {
             Way::Local { .. } => None,
             Way::Ssh(link) => Some(link.login().user()),
+        }
+    }
+
+    /// Returns the connection to the server that the host is on, if it is reached through one.
+    pub(crate) async fn jump(&self) -> Result<Option<Arc<Master>>, RemoteError> {
+        match &self.0 {
+            Way::Local { .. } => Ok(None),
+            Way::Ssh(link) => link.jump().await,
         }
     }
 

@@ -212,6 +212,10 @@ impl App {
                 self.unlock_first()?;
                 command.run(self, json).map(Outcome::Done)
             }
+            Command::Cluster(command) => {
+                self.unlock_first()?;
+                command.run(self, json).map(Outcome::Done)
+            }
             Command::File(command) => {
                 command.check()?;
                 self.unlock_first()?;

@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    age, age_plugin, config, device, file, git, message, password, pgp, psbt, serve, simulator,
-    ssh, ssh_proxy, stack, wallet,
+    age, age_plugin, cluster, config, device, file, git, message, password, pgp, psbt, serve,
+    simulator, ssh, ssh_proxy, stack, wallet,
 };
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
@@ -144,6 +144,9 @@ pub enum Command {
   bcm serve -- age -d -i identity notes.age
   bcm serve                    print BCM_SOCKET and SSH_AUTH_SOCK, serve until a signal")]
     Serve(serve::Serve),
+    /// Reach the machines of a cluster: add them, log in, run and copy on all of them
+    #[command(subcommand, after_help = "Example:\n  bcm cluster exec -- uptime")]
+    Cluster(Box<cluster::Command>),
     /// Make, fill and spend wallets whose keys stay on the device
     #[command(subcommand, after_help = "Example:\n  bcm wallet create savings")]
     Wallet(wallet::Command),

@@ -2,6 +2,7 @@
 
 pub mod age;
 pub mod age_plugin;
+pub mod cluster;
 pub mod config;
 pub mod device;
 pub mod file;

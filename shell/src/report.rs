@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use bcm_cluster::command::CommandError;
-use bcm_cluster::{ConnectionError, HostKeyError, ScanError};
+use bcm_cluster::{ClusterError, ConnectionError, HostKeyError, RemoteError, ScanError};
 use bcm_keystore::Hint;
 use bcm_keystore::age::{AgeError, AgeStoreError};
 use bcm_keystore::device::discovery::DiscoveryError;
@@ -83,6 +83,13 @@ impl Report {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert(hint.into());
+        self
+    }
+
+    /// Puts this next act in the place of the error's own, where there is one.
+    #[must_use]
+    pub fn hinting(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
         self
     }
 
@@ -376,6 +383,28 @@ impl From<ConnectionError> for Report {
     fn from(error: ConnectionError) -> Self {
         let kind = match &error {
             ConnectionError::HostKey(error) => of_host_key(error),
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<RemoteError> for Report {
+    fn from(error: RemoteError) -> Self {
+        let kind = match &error {
+            RemoteError::HostKey { error, .. } => of_host_key(error),
+            RemoteError::Digest { .. } => Kind::Verification,
+            RemoteError::Refused { unsigned: true, .. } => Kind::Device,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ClusterError> for Report {
+    fn from(error: ClusterError) -> Self {
+        let kind = match &error {
+            ClusterError::Store(error) => of_store(error),
             _ => Kind::Failed,
         };
         Self::new(kind, error)

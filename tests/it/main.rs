@@ -8,6 +8,7 @@ mod age;
 mod architecture;
 mod bad_input;
 mod clients;
+mod cluster_hosts;
 mod config;
 mod device_loss;
 mod files;

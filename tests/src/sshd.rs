@@ -24,7 +24,16 @@ impl Sshd {
     ///
     /// When sshd is not installed or does not come up.
     pub fn start(env: &TestEnv) -> Self {
-        let dir = env.path().join("sshd");
+        Self::named(env, "sshd")
+    }
+
+    /// Starts one in a folder of this name, beside others.
+    ///
+    /// # Panics
+    ///
+    /// When sshd is not installed or does not come up.
+    pub fn named(env: &TestEnv, name: &str) -> Self {
+        let dir = env.path().join(name);
         fs::create_dir(&dir).unwrap();
         let keygen = env
             .command("/usr/bin/ssh-keygen")
@@ -101,6 +110,19 @@ impl Sshd {
         assert!(keygen.success());
         self.child = try_start(env, &self.dir, self.port).expect("sshd starts again");
         self
+    }
+
+    /// Ends every login that it serves, as a network that is cut does; it goes on listening.
+    pub fn cut_command(&self) -> String {
+        format!("pkill -KILL -P {}", self.child.id())
+    }
+
+    /// Ends it, and every login that it serves.
+    pub fn halt(&mut self) {
+        let _ = std::process::Command::new("/usr/bin/pkill")
+            .args(["-KILL", "-P", &self.child.id().to_string()])
+            .status();
+        self.stop();
     }
 
     /// Returns what it logged.

@@ -51,18 +51,9 @@ impl Clusters {
         current.ok_or(ClusterError::NoneInUse)
     }
 
-    /// Returns the one that is worked with, to change it.
-    ///
-    /// # Errors
-    ///
-    /// [`ClusterError::NoneInUse`].
-    pub fn current_mut(&mut self) -> Result<&mut Cluster, ClusterError> {
-        let id = self.current;
-        let current = self
-            .clusters
-            .iter_mut()
-            .find(|cluster| Some(cluster.id) == id);
-        current.ok_or(ClusterError::NoneInUse)
+    /// Finds one by its id, to change it.
+    pub fn by_id_mut(&mut self, id: ClusterId) -> Option<&mut Cluster> {
+        self.clusters.iter_mut().find(|cluster| cluster.id == id)
     }
 
     /// Tells whether `cluster` is the one that is worked with.

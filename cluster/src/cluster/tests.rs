@@ -14,6 +14,7 @@ fn target(login: &str) -> SshTarget {
     SshTarget {
         destination: login.parse().unwrap(),
         pin: HostKey::new(&PublicKey::from_openssh(KEY).unwrap()).unwrap(),
+        certified: true,
     }
 }
 
@@ -89,7 +90,10 @@ fn a_cluster_is_chosen_when_it_is_made_and_forgotten_when_it_is_empty() {
     assert_eq!(all.current().unwrap().name, name("work"));
     all.choose(&name("home")).unwrap();
     let node = host("node-1", "root@10.0.0.5");
-    all.current_mut().unwrap().add(node).unwrap();
+    all.by_id_mut(ClusterId::new([1; 16]))
+        .unwrap()
+        .add(node)
+        .unwrap();
     let full = all.destroy(&name("home"), false).unwrap_err();
     assert_eq!(full.to_string(), "`home` still has 1 host");
     all.destroy(&name("home"), true).unwrap();
@@ -101,7 +105,7 @@ fn a_cluster_is_chosen_when_it_is_made_and_forgotten_when_it_is_empty() {
 fn what_is_written_is_read_again() {
     let mut all = Clusters::default();
     all.create(cluster("home", 1)).unwrap();
-    let home = all.current_mut().unwrap();
+    let home = all.by_id_mut(ClusterId::new([1; 16])).unwrap();
     home.add(host("node-1", "root@10.0.0.5:2222")).unwrap();
     home.add(Host {
         name: name("here"),

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bcm_keystore::Hint;
 
@@ -77,6 +78,14 @@ pub enum RemoteError {
         host: HostName,
         /// What `ssh` said, printable.
         reason: String,
+    },
+    /// The host took too long. A command that was leashed was ended there.
+    #[error("`{host}` took longer than {} s", after.as_secs())]
+    Timeout {
+        /// The host.
+        host: HostName,
+        /// How long it was waited for.
+        after: Duration,
     },
     /// The host does not open another session. Nothing was run.
     #[error("`{host}` runs no command: {reason}")]
@@ -177,6 +186,7 @@ impl RemoteError {
             | Self::HostKey { host, .. }
             | Self::Refused { host, .. }
             | Self::Cut { host, .. }
+            | Self::Timeout { host, .. }
             | Self::Session { host, .. }
             | Self::Forward { host, .. }
             | Self::Read { host, .. }
@@ -219,6 +229,7 @@ impl Hint for RemoteError {
                 format!("put the line of `ssh show {login}` into the host's authorized_keys")
             }
             Self::Cut { .. } => "look at what the command did before it is run again".into(),
+            Self::Timeout { .. } => "give it longer: `--timeout`".into(),
             Self::Session { .. } => {
                 "look at MaxSessions and ForceCommand in its sshd_config".into()
             }

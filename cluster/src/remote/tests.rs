@@ -9,7 +9,6 @@ use super::*;
 use crate::client::{ClientSettings, LoginKey};
 use crate::cluster::SshTarget;
 use crate::connections::{Connections, LoginKeys, LoginKeysError, Waiting};
-use crate::host::Destination;
 use crate::host_key::HostKeyError;
 use crate::sshd::{Sshd, me, settings};
 
@@ -19,7 +18,7 @@ struct FileKey(String);
 impl LoginKeys for FileKey {
     fn keys<'a>(
         &'a self,
-        _login: &'a Destination,
+        _target: &'a SshTarget,
     ) -> BoxFuture<'a, Result<Vec<LoginKey>, LoginKeysError>> {
         let key = LoginKey {
             public: self.0.clone(),
@@ -99,6 +98,7 @@ impl Stage {
         let target = SshTarget {
             destination: format!("{}@127.0.0.1:{}", me(), sshd.port).parse().unwrap(),
             pin: sshd.host_key("ed25519"),
+            certified: false,
         };
         Self {
             sshd,

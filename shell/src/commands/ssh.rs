@@ -14,7 +14,8 @@ use crate::config::Curve;
 use crate::report::Report;
 use crate::ui;
 
-pub use agent::{RunningAgent, ensure as ensure_agent, run_child};
+pub use agent::{RunningAgent, ensure as ensure_agent, exit_code, run_child};
+pub use connect::{ClientVia, Meeting, meet};
 
 /// What to do with SSH keys.
 #[derive(Debug, Subcommand)]

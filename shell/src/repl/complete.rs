@@ -1,7 +1,9 @@
 //! Completion, out of the same clap tree that parses.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use bcm_cluster::ClusterStore;
 use bcm_keystore::WalletStore;
 use bcm_keystore::pgp::{Cert, PgpStore};
 use bcm_keystore::ssh::SshStore;
@@ -35,16 +37,25 @@ pub struct Names {
     pub ssh: Vec<String>,
     /// Mail addresses, else fingerprints, of the OpenPGP certs that it knows.
     pub pgp: Vec<String>,
+    /// Its clusters.
+    pub clusters: Vec<String>,
+    /// The hosts of the one that is in use.
+    pub hosts: Vec<String>,
 }
 
 impl Names {
     /// Reads them; a store that cannot be read has none.
-    pub fn read(store: &WalletStore) -> Self {
+    pub fn read(store: &Arc<WalletStore>) -> Self {
         let ssh = SshStore::open(store).ok();
         let ssh = ssh.iter().flat_map(SshStore::keys);
         let pgp = PgpStore::open(store).ok();
         let pgp = pgp.iter().flat_map(PgpStore::entries);
+        let clusters = ClusterStore::new(store.clone()).read().unwrap_or_default();
+        let hosts = clusters.current().map(|cluster| &*cluster.hosts);
+        let hosts = hosts.unwrap_or_default();
         Self {
+            clusters: clusters.all().iter().map(|c| c.name.to_string()).collect(),
+            hosts: hosts.iter().map(|host| host.name.to_string()).collect(),
             ssh: ssh.map(|key| key.identity().login()).collect(),
             pgp: pgp.map(|entry| cert_name(entry.cert())).collect(),
         }
@@ -224,6 +235,15 @@ fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
             "pgp",
             "show" | "export" | "trust" | "use" | "add-user-id" | "expire" | "revoke" | "remove",
         ] if place.given == 0 => names.pgp.iter().map(word).collect(),
+        ["cluster", "use" | "show" | "destroy"] if place.given == 0 => {
+            names.clusters.iter().map(word).collect()
+        }
+        ["cluster", "ssh"] | ["cluster", "host", "show" | "remove" | "rename" | "repin"]
+            if place.given == 0 =>
+        {
+            names.hosts.iter().map(word).collect()
+        }
+        ["cluster", "copy"] => files(typed),
         ["pgp", "import"] if place.given == 0 => files(typed),
         ["config", "get" | "unset"] if place.given == 0 => {
             Key::ALL.iter().map(|key| word(key.name())).collect()
@@ -302,6 +322,8 @@ mod tests {
         let names = Names {
             ssh: vec!["alice@node-1".to_owned(), "bob@node-2".to_owned()],
             pgp: vec!["satoshi@bitcoin.org".to_owned()],
+            clusters: vec!["home".to_owned()],
+            hosts: vec!["node-1".to_owned(), "node-2".to_owned()],
         };
         let found = Grammar::new().candidates(line, &names);
         let prefix = &line[..found.start];
@@ -344,6 +366,11 @@ mod tests {
     fn stored_keys_and_configuration() {
         assert_eq!(complete("ssh show al"), ["ssh show alice@node-1"]);
         assert_eq!(complete("ssh connect b"), ["ssh connect bob@node-2"]);
+        assert_eq!(complete("cluster use h"), ["cluster use home"]);
+        assert_eq!(
+            complete("cluster host show node-"),
+            ["cluster host show node-1", "cluster host show node-2"]
+        );
         assert_eq!(complete("pgp use sat"), ["pgp use satoshi@bitcoin.org"]);
         assert_eq!(complete("config get lo"), ["config get lock.idle"]);
         assert_eq!(complete("config set cha"), ["config set chain="]);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bcm_cluster::{
     ClientEnv, ClientSettings, Connection, ConnectionError, Destination, FirstContact, HostKey,
-    HostKeyFingerprint, HostKind, KnownHosts, LoginKey, OnionProxy, PinnedHost, RemoteCommand,
-    scan,
+    HostKeyError, HostKeyFingerprint, HostKind, KnownHosts, LoginKey, OnionProxy, PinnedHost,
+    RemoteCommand, scan,
 };
 use bcm_keystore::identity::Curve;
 use bcm_keystore::ssh::{SshIdentity, SshKey, SshStore};
@@ -59,7 +59,12 @@ impl Login {
         let keys = choose(&store, self.destination.identity(), curve)?;
         let agent = ensure(keeper, open)?;
         let settings = via.settings(keeper, agent)?;
-        let host = meet(&mut store, &self.destination, self.fingerprint, &settings).await?;
+        let meeting = Meeting {
+            destination: &self.destination,
+            fingerprint: self.fingerprint,
+            again: &format!("ssh connect {}", self.destination),
+        };
+        let host = meet(&mut store, &meeting, &settings).await?;
         agent.refresh(&store);
         let keys: Vec<_> = keys.iter().map(LoginKey::from).collect();
         let mut connection = Connection::new(host, &keys, &settings)?;
@@ -105,12 +110,60 @@ impl ClientVia {
     }
 
     /// Joins it to what the session has.
-    pub fn settings(self, keeper: &Keeper, agent: &RunningAgent) -> Result<ClientSettings, Report> {
+    pub fn settings(
+        &self,
+        keeper: &Keeper,
+        agent: &RunningAgent,
+    ) -> Result<ClientSettings, Report> {
         Ok(ClientSettings {
             folder: keeper.runtime_folder()?,
             agent: agent.socket().to_owned(),
-            env: self.env,
-            onion: Some(self.onion),
+            env: self.env.clone(),
+            onion: Some(self.onion.clone()),
+        })
+    }
+}
+
+/// The first contact with a host, or with one that was reinstalled.
+#[derive(Debug)]
+pub struct Meeting<'a> {
+    /// Who logs in where.
+    pub destination: &'a Destination,
+    /// The host key that is accepted without asking.
+    pub fingerprint: Option<HostKeyFingerprint>,
+    /// The command that is run again with `--fingerprint`, where nobody is there to ask.
+    pub again: &'a str,
+}
+
+impl Meeting<'_> {
+    /// Has the key of the host accepted, whatever was accepted before.
+    pub async fn anew(&self, settings: &ClientSettings) -> Result<PinnedHost, Report> {
+        let offered = self.scan(settings).await?;
+        self.pin(&KnownHosts::default(), &offered)
+    }
+
+    async fn scan(&self, settings: &ClientSettings) -> Result<Vec<HostKey>, Report> {
+        let patience = match self.destination.kind() {
+            HostKind::Onion => PATIENCE_ONION,
+            HostKind::Name | HostKind::Address(_) => PATIENCE,
+        };
+        Ok(scan(self.destination, patience, settings).await?)
+    }
+
+    fn pin(&self, known: &KnownHosts, offered: &[HostKey]) -> Result<PinnedHost, Report> {
+        let Self { destination, .. } = self;
+        let pinned = known.pin(destination, offered, self.fingerprint, |key| {
+            ask(destination, key)
+        });
+        pinned.map_err(|error| {
+            let hint = match &error {
+                HostKeyError::Unknown { offered, .. } => Some(format!(
+                    "compare it with the host's own console, then run `{} --fingerprint {offered}`",
+                    self.again
+                )),
+                _ => None,
+            };
+            Report::from(error).hinting(hint)
         })
     }
 }
@@ -118,23 +171,17 @@ impl ClientVia {
 /// Finds the accepted key of a host, or has the one that it offers accepted and writes it down.
 pub async fn meet(
     store: &mut SshStore<'_>,
-    destination: &Destination,
-    fingerprint: Option<HostKeyFingerprint>,
+    meeting: &Meeting<'_>,
     settings: &ClientSettings,
 ) -> Result<PinnedHost, Report> {
     let known = KnownHosts::new(store.hosts());
-    if let (Some(host), None) = (known.find(destination), fingerprint) {
-        return Ok(host);
+    let before = known.find(meeting.destination);
+    if let (Some(host), None) = (&before, meeting.fingerprint) {
+        return Ok(host.clone());
     }
-    let patience = match destination.kind() {
-        HostKind::Onion => PATIENCE_ONION,
-        HostKind::Name | HostKind::Address(_) => PATIENCE,
-    };
-    let offered = scan(destination, patience, settings).await?;
-    let host = known.pin(destination, &offered, fingerprint, |key| {
-        ask(destination, key)
-    })?;
-    if known.find(destination).is_none() {
+    let offered = meeting.scan(settings).await?;
+    let host = meeting.pin(&known, &offered)?;
+    if before.is_none() {
         store.pin_hosts(vec![host.pin()])?;
         let (host, print) = (
             host.destination().known_hosts_name(),
