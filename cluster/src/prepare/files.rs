@@ -114,8 +114,8 @@ pub(super) fn access() -> String {
 
 /// Nobody else, and nothing but a shell and unix sockets: `sshd_config(5)`.
 ///
-/// `PermitOpen none` would refuse unix sockets as well, though the manual says otherwise; `AllowTcpForwarding`
-/// is what refuses TCP.
+/// To sshd a unix socket is a host whose name is its path, so that `PermitOpen` with the engine's socket
+/// refuses every TCP connection and every other socket; `AllowTcpForwarding no` would refuse this one too.
 pub(super) fn only() -> String {
     format!(
         "# Made by bcm. Nobody else logs in, and nothing passes but the engine's unix socket.\n\
@@ -129,7 +129,8 @@ pub(super) fn only() -> String {
          PermitEmptyPasswords no\n\
          PermitRootLogin no\n\
          AllowStreamLocalForwarding local\n\
-         AllowTcpForwarding no\n\
+         AllowTcpForwarding local\n\
+         PermitOpen [/run/docker.sock]:*\n\
          PermitListen none\n\
          GatewayPorts no\n\
          AllowAgentForwarding no\n\
