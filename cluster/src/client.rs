@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bcm_keystore::ssh::SshKey;
+use ssh_key::Certificate;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -49,7 +50,7 @@ pub struct OnionProxy {
 }
 
 impl OnionProxy {
-    /// Returns the value of `ProxyCommand`: a line for `/bin/sh` with `%` doubled.
+    /// Returns the value of `ProxyCommand`: a line that `/bin/sh` executes, with `%` doubled.
     fn command(&self, destination: &Destination) -> Result<String, ConnectionError> {
         let refuse = || ConnectionError::Path(self.program.clone());
         let program = self.program.to_str().ok_or_else(refuse)?;
@@ -68,25 +69,30 @@ impl OnionProxy {
         if line.contains(char::is_control) {
             return Err(refuse());
         }
-        Ok(format!("exec {}", line.replace('%', "%%")))
+        Ok(line.replace('%', "%%"))
     }
 }
 
-/// A key that a login offers: its public line, and the certificate that goes with it.
+/// What a login offers: the public half of something that the agent holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoginKey {
-    /// As in `authorized_keys`.
-    pub public: String,
-    /// An OpenSSH user certificate of the same key.
-    pub certificate: Option<String>,
+pub enum LoginKey {
+    /// A line as in `authorized_keys`.
+    Key(String),
+    /// An OpenSSH user certificate, in one line.
+    Certificate(String),
+}
+
+impl LoginKey {
+    /// Takes a certificate.
+    pub fn certificate(certificate: &Certificate) -> Self {
+        let line = certificate.to_openssh();
+        Self::Certificate(line.expect("a certificate encodes"))
+    }
 }
 
 impl From<&SshKey> for LoginKey {
     fn from(key: &SshKey) -> Self {
-        Self {
-            public: key.to_string(),
-            certificate: None,
-        }
+        Self::Key(key.to_string())
     }
 }
 
@@ -108,7 +114,8 @@ pub struct ClientSettings {
 pub(crate) struct Client {
     host: PinnedHost,
     settings: ClientSettings,
-    keys: Vec<bool>,
+    /// As `ssh_config(5)` names them.
+    keys: Vec<(&'static str, String)>,
     folder: TempDir,
     proxy: Option<String>,
 }
@@ -134,18 +141,20 @@ impl Client {
         option_path(folder.path())?;
         let known = KnownHosts::new(&[host.pin()]).to_string();
         write_new(&folder.path().join("known_hosts"), &known).map_err(failed)?;
+        let mut files = Vec::new();
         for (number, key) in keys.iter().enumerate() {
-            let path = folder.path().join(key_file(number));
-            write_new(&path, &format!("{}\n", key.public)).map_err(failed)?;
-            if let Some(certificate) = &key.certificate {
-                let path = folder.path().join(certificate_file(number));
-                write_new(&path, &format!("{certificate}\n")).map_err(failed)?;
-            }
+            let (option, line) = match key {
+                LoginKey::Key(line) => ("IdentityFile", line),
+                LoginKey::Certificate(line) => ("CertificateFile", line),
+            };
+            let name = format!("key-{number}.pub");
+            write_new(&folder.path().join(&name), &format!("{line}\n")).map_err(failed)?;
+            files.push((option, name));
         }
         Ok(Self {
             host,
             settings: settings.clone(),
-            keys: keys.iter().map(|key| key.certificate.is_some()).collect(),
+            keys: files,
             folder,
             proxy,
         })
@@ -161,9 +170,7 @@ impl Client {
         }
         let quoted = quoted.replace('%', "%%");
         // the address after `--` is not looked at: the connection is there
-        self.proxy = Some(format!(
-            "exec ssh -F /dev/null -S {quoted} -W [%h]:%p -- server"
-        ));
+        self.proxy = Some(format!("ssh -F /dev/null -S {quoted} -W [%h]:%p -- server"));
         Ok(())
     }
 
@@ -208,15 +215,15 @@ impl Client {
         ] {
             command.arg("-o").arg(format!("{name}={value}"));
         }
-        for (number, certified) in self.keys.iter().enumerate() {
-            let file = path(&key_file(number))?;
-            command.arg("-o").arg(format!("IdentityFile={file}"));
-            if *certified {
-                let file = path(&certificate_file(number))?;
-                command.arg("-o").arg(format!("CertificateFile={file}"));
-            }
+        for (option, name) in &self.keys {
+            let file = path(name)?;
+            command.arg("-o").arg(format!("{option}={file}"));
         }
-        if self.keys.is_empty() {
+        if !self
+            .keys
+            .iter()
+            .any(|(option, _)| *option == "IdentityFile")
+        {
             // without one, ssh looks for the user's own
             command.args(["-o", "IdentityFile=none"]);
         }
@@ -245,14 +252,6 @@ pub(crate) fn proxy_command(
         (HostKind::Onion, None) => Err(OnionError::new(destination).into()),
         (HostKind::Name | HostKind::Address(_), _) => Ok(None),
     }
-}
-
-fn key_file(number: usize) -> String {
-    format!("key-{number}.pub")
-}
-
-fn certificate_file(number: usize) -> String {
-    format!("certificate-{number}.pub")
 }
 
 /// Why `ssh` returned 255, read from what it wrote to its log at the level VERBOSE.
@@ -434,7 +433,7 @@ mod tests {
         let onion: Destination = "root@abc.onion:2222".parse().unwrap();
         assert_eq!(
             proxy_command(&onion, Some(&proxy)).unwrap().unwrap(),
-            "exec '/opt/my 50%%/bcm' ssh-proxy --socks 127.0.0.1:9050 -- abc.onion 2222"
+            "'/opt/my 50%%/bcm' ssh-proxy --socks 127.0.0.1:9050 -- abc.onion 2222"
         );
         let refused = proxy_command(&onion, None).unwrap_err();
         assert!(matches!(refused, ConnectionError::Onion(_)));

@@ -182,6 +182,12 @@ impl App {
             Command::Device(command) => command.run(self, json).map(done),
             Command::Psbt(command) => command.run(self, json).map(done),
             Command::Stack(command) => command.run(json).map(done),
+            Command::Statement(command) => {
+                if command.needs_unlock() {
+                    self.unlock_first()?;
+                }
+                command.run(self, json).map(done)
+            }
             Command::Simulator(command) => command.run().map(done),
             Command::AgePlugin(command) => command.run().map(done),
             Command::SshProxy(command) => command.run().map(done),

@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     age, age_plugin, cluster, config, device, file, git, message, password, pgp, psbt, serve,
-    simulator, ssh, ssh_proxy, stack, wallet,
+    simulator, ssh, ssh_proxy, stack, statement, wallet,
 };
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
@@ -168,6 +168,9 @@ pub enum Command {
     /// Show the stacks that can be deployed
     #[command(subcommand, after_help = "Example:\n  bcm stack list")]
     Stack(stack::Command),
+    /// Look at what was approved and signed for a cluster
+    #[command(subcommand, after_help = "Example:\n  bcm statement list")]
+    Statement(statement::Command),
     /// Offer a Trezor in software to this and other programs
     #[command(
         subcommand,

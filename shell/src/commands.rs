@@ -17,4 +17,5 @@ pub mod simulator;
 pub mod ssh;
 pub mod ssh_proxy;
 pub mod stack;
+pub mod statement;
 pub mod wallet;

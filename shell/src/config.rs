@@ -15,7 +15,7 @@ use bcm_keystore::store::{create_private_dir, write_private};
 use bcm_keystore::{Chain, Hint};
 use toml_edit::{Document, DocumentMut, Item, TableLike};
 
-pub use key::{Color, Curve, Key, PassphraseOn, Value, ValueError};
+pub use key::{Color, ConfirmLogins, Curve, Key, PassphraseOn, Value, ValueError};
 
 /// Longest configuration that is read; nobody writes more by hand.
 const MAX_BYTES: u64 = 1 << 20;
@@ -290,6 +290,14 @@ impl Config {
         match self.value(Key::TorSocks) {
             Some(Value::Socket(address)) => *address,
             _ => (Ipv4Addr::LOCALHOST, 9050).into(),
+        }
+    }
+
+    /// Returns what the device confirms of logins with certificates.
+    pub fn confirm_logins(&self) -> ConfirmLogins {
+        match self.value(Key::SshConfirm) {
+            Some(Value::Confirm(what)) => *what,
+            _ => ConfirmLogins::Session,
         }
     }
 

@@ -14,7 +14,8 @@ use bcm_keystore::password::PasswordError;
 use bcm_keystore::pgp::{PgpError, PgpStoreError, UserIdError};
 use bcm_keystore::signify::SignifyError;
 use bcm_keystore::ssh::sshsig::SshSigError;
-use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
+use bcm_keystore::ssh::{AgentError, CertificateError, SshError, SshStoreError};
+use bcm_keystore::statement::StatementError;
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
 use bcm_keystore::wallet::message::MessageError;
@@ -245,6 +246,33 @@ fn of_ssh(error: &SshError) -> Kind {
 impl From<SshError> for Report {
     fn from(error: SshError) -> Self {
         Self::new(of_ssh(&error), error)
+    }
+}
+
+impl From<CertificateError> for Report {
+    fn from(error: CertificateError) -> Self {
+        let kind = match &error {
+            CertificateError::Ssh(error) => of_ssh(error),
+            CertificateError::Clock => Kind::Failed,
+            _ => Kind::Usage,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<StatementError> for Report {
+    fn from(error: StatementError) -> Self {
+        let kind = match &error {
+            StatementError::Device(error) => of_device(error),
+            StatementError::Signing(error) => of_pgp(error),
+            error if error.is_verification() => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        let report = Self::new(kind, error);
+        match kind {
+            Kind::Verification => report.with_note("nothing was done"),
+            _ => report,
+        }
     }
 }
 

@@ -253,10 +253,7 @@ fn hosts_that_are_down_or_refuse_are_named_and_the_others_finish() {
     let start = Instant::now();
     let output = stage.run(&words);
     assert!(start.elapsed() < Duration::from_secs(15), "{output}");
-    assert!(
-        output.stderr.contains("waiting for node-4, 5 s"),
-        "{output}"
-    );
+    assert!(output.stderr.contains("waiting for node-4, "), "{output}");
     assert!(
         output
             .stderr

@@ -35,7 +35,10 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(8 * 3600);
 pub const MAX_TTL: Duration = Duration::from_secs(12 * 3600);
 
 /// How long a certificate is good at least: less would end before anybody has logged in.
-const MIN_TTL: Duration = Duration::from_secs(60);
+const MIN_TTL: Duration = Duration::from_secs(10);
+
+/// How long a certificate has to be good still, to be used for another login.
+const REMAINING: Duration = Duration::from_secs(5);
 
 /// How far the clock of a host may be behind.
 const BACKDATED: Duration = Duration::from_secs(5 * 60);
@@ -304,6 +307,16 @@ impl SessionCertificate {
         Ok(Self { key, certificate })
     }
 
+    /// Makes one whose CA is in memory, for tests of what holds it.
+    #[cfg(test)]
+    pub(super) fn by_software(ca: &ssh_key::PrivateKey, wanted: &Certify, now: SystemTime) -> Self {
+        let key = SecretKey::new(&mut [9; 32]);
+        let public = Ed25519PublicKey(signing_key(&key).verifying_key().to_bytes());
+        let builder = build(&public.into(), wanted, &[7; 32], 7, now).unwrap();
+        let certificate = builder.sign(ca).unwrap();
+        Self { key, certificate }
+    }
+
     /// Returns the certificate.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
@@ -315,7 +328,7 @@ impl SessionCertificate {
         Signature::new(Algorithm::Ed25519, signature.to_bytes()).expect("64 bytes")
     }
 
-    /// Tells whether it is good as every one of these login names, for a minute at least.
+    /// Tells whether it is good as every one of these login names, for some seconds at least.
     pub fn covers(&self, principals: &[String], now: SystemTime) -> bool {
         covers(&self.certificate, principals, now)
     }
@@ -338,10 +351,10 @@ fn signing_key(key: &SecretKey) -> ed25519_dalek::SigningKey {
     ed25519_dalek::SigningKey::from_bytes(seed)
 }
 
-/// Tells whether a certificate is good as every one of these login names, for a minute at least.
+/// Tells whether a certificate is good as every one of these login names, for some seconds at least.
 pub fn covers(certificate: &Certificate, principals: &[String], now: SystemTime) -> bool {
     let named = certificate.valid_principals();
-    certificate.valid_before_time() > now + MIN_TTL
+    certificate.valid_before_time() > now + REMAINING
         && principals.iter().all(|name| named.contains(name))
 }
 

@@ -45,6 +45,9 @@ pub enum StatementError {
     /// No key that approves this kind is pinned.
     #[error("no key that approves a {0} is pinned")]
     NotPinned(StatementKind),
+    /// Other keys are pinned for the cluster already.
+    #[error("other keys are pinned for cluster {0}")]
+    PinnedOthers(String),
     /// A statement of this kind is checked in its place, and the place is not said.
     #[error("a {0} acts on a cluster: it is checked with its serial")]
     NoPlace(StatementKind),
@@ -189,6 +192,9 @@ impl Hint for StatementError {
             }
             Self::Store(error) => return error.hint(),
             Self::Io { .. } => "check its name, who owns it and whether the disk is full".into(),
+            Self::PinnedOthers(_) => {
+                "unlock the wallet that the cluster belongs to; nothing was changed".into()
+            }
             Self::NotPinned(_) => "pin the keys of this device for the cluster first".into(),
             Self::Kind { .. } | Self::Cluster { .. } | Self::Chain { .. } => {
                 "it was brought to the wrong place: look at it with `statement show FILE`".into()

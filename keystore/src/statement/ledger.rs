@@ -86,6 +86,7 @@ impl Entry {
 pub struct Ledger<'a> {
     store: &'a WalletStore,
     cluster: String,
+    anchors: Option<Anchors>,
     entries: Vec<Entry>,
 }
 
@@ -93,7 +94,17 @@ pub struct Ledger<'a> {
 #[serde(deny_unknown_fields)]
 struct Document {
     #[serde(default)]
-    clusters: BTreeMap<String, Vec<Record>>,
+    clusters: BTreeMap<String, Records>,
+}
+
+/// What is kept of a cluster.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Records {
+    #[serde(default)]
+    anchors: Option<Anchors>,
+    #[serde(default)]
+    statements: Vec<Record>,
 }
 
 /// A statement as it is kept: its bytes are texts.
@@ -138,14 +149,48 @@ impl<'a> Ledger<'a> {
         head::check_cluster(cluster).map_err(StatementError::Unmakeable)?;
         let document: Document = store.read(DOCUMENT)?.unwrap_or_default();
         let entries = document.read(cluster)?;
+        let records = document.clusters.get(cluster);
         Ok(Self {
             store,
             cluster: cluster.to_owned(),
+            anchors: records.and_then(|records| records.anchors.clone()),
             entries,
         })
     }
 
-    /// Returns the ids of the clusters that have statements.
+    /// Returns the keys that are pinned for the cluster.
+    pub fn anchors(&self) -> Option<&Anchors> {
+        self.anchors.as_ref()
+    }
+
+    /// Pins the keys of the cluster, or the certificate anew where it was extended since.
+    ///
+    /// # Errors
+    ///
+    /// [`StatementError::PinnedOthers`], [`StatementError::Cluster`], [`StatementError::Store`]; nothing is
+    /// changed then.
+    pub fn pin(&mut self, anchors: Anchors) -> Result<(), StatementError> {
+        if anchors.cluster != self.cluster {
+            return Err(StatementError::Cluster {
+                expected: self.cluster.clone(),
+                found: anchors.cluster,
+            });
+        }
+        self.store.update(DOCUMENT, |document: &mut Document| {
+            let records = document.clusters.entry(self.cluster.clone()).or_default();
+            match &records.anchors {
+                Some(pinned) if !pinned.same_keys(&anchors) => {
+                    return Err(StatementError::PinnedOthers(self.cluster.clone()));
+                }
+                _ => records.anchors = Some(anchors.clone()),
+            }
+            Ok(())
+        })?;
+        self.anchors = Some(anchors);
+        Ok(())
+    }
+
+    /// Returns the ids of the clusters that have keys or statements.
     ///
     /// # Errors
     ///
@@ -194,7 +239,7 @@ impl<'a> Ledger<'a> {
             let next = last.map_or(Position::FIRST, |entry| Position::after(&entry.statement));
             next.check(statement)?;
             let records = document.clusters.entry(self.cluster.clone());
-            records.or_default().push(record);
+            records.or_default().statements.push(record);
             entries.push(Entry {
                 statement: statement.clone(),
                 signed: verified.signed().clone(),
@@ -223,8 +268,9 @@ impl<'a> Ledger<'a> {
 impl Document {
     fn read(&self, cluster: &str) -> Result<Vec<Entry>, StatementError> {
         let mut next = Position::FIRST;
-        let records = self.clusters.get(cluster).map_or(&[][..], Vec::as_slice);
-        let entries = records.iter().map(|record| {
+        let records = self.clusters.get(cluster);
+        let statements = records.map_or(&[][..], |records| &records.statements);
+        let entries = statements.iter().map(|record| {
             let signed = record.signed();
             let statement = signed.unverified()?;
             let found = &statement.head().cluster;

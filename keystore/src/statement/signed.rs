@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::approval::{Approval, MAX_APPROVAL};
 use super::error::StatementError;
+use super::verify::Anchors;
 use super::{MAX_STATEMENT, Statement, visual};
 use crate::device::{Device, DeviceError};
 use crate::pgp::{OwnCert, PgpError, Purpose, SignMode};
@@ -116,6 +117,24 @@ impl Signed {
             write(&beside(path, "approval"), approval)?;
         }
         write(path, &self.json)
+    }
+
+    /// Checks who approved and signed it, and returns what it says: to look back at what was done, wherever it
+    /// stands and whether or not it has expired. Nothing acts on this.
+    ///
+    /// # Errors
+    ///
+    /// As [`Signed::verify`], but for place and time.
+    pub fn examine(&self, anchors: &Anchors, now: SystemTime) -> Result<Statement, StatementError> {
+        let statement = self.unverified()?;
+        if statement.head().cluster != anchors.cluster {
+            return Err(StatementError::Cluster {
+                expected: anchors.cluster.clone(),
+                found: statement.head().cluster.clone(),
+            });
+        }
+        self.check_signatures(&statement, anchors, now)?;
+        Ok(statement)
     }
 
     /// Reads the statement, whoever signed it: to show it.

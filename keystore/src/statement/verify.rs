@@ -51,6 +51,13 @@ impl Anchors {
         })
     }
 
+    /// Tells whether these are the same keys; the certificate may have been extended since.
+    pub fn same_keys(&self, other: &Self) -> bool {
+        self.cluster == other.cluster
+            && self.cert.fingerprint() == other.cert.fingerprint()
+            && self.approvals == other.approvals
+    }
+
     /// Says what the next statement has to be: of this kind, for this chain, at this place of the chain of
     /// statements.
     pub fn expect(&self, kind: StatementKind, chain: Option<Chain>, next: Position) -> Trust<'_> {

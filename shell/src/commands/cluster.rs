@@ -7,6 +7,8 @@ mod hosts;
 mod login;
 mod reach;
 
+pub use reach::Certificates;
+
 use bcm_cluster::{Cluster, ClusterId, ClusterName, ClusterStore, HostName};
 use clap::Subcommand;
 use serde::Serialize;

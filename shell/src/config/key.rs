@@ -32,6 +32,8 @@ pub enum Key {
     Color,
     /// The curve of new SSH keys.
     SshCurve,
+    /// Whether the device confirms each login, or once for a session.
+    SshConfirm,
     /// The folder of the passwords.
     PasswordsPath,
     /// Where wallets get blocks from.
@@ -59,6 +61,8 @@ pub enum Value {
     Color(Color),
     /// Of [`Key::SshCurve`].
     Curve(Curve),
+    /// Of [`Key::SshConfirm`].
+    Confirm(ConfirmLogins),
     /// Of [`Key::PasswordsPath`], as it was typed.
     Folder(PathBuf),
     /// Of [`Key::WalletSource`].
@@ -87,6 +91,15 @@ pub enum Color {
     Always,
     /// Nowhere
     Never,
+}
+
+/// What the device confirms of logins with certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConfirmLogins {
+    /// The certificate of the session, once
+    Session,
+    /// Each login
+    Each,
 }
 
 /// A curve for SSH keys.
@@ -120,13 +133,14 @@ pub struct ValueError {
 
 impl Key {
     /// Every key, in the order of `config list`.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Chain,
         Self::Device,
         Self::PassphraseOn,
         Self::LockIdle,
         Self::Color,
         Self::SshCurve,
+        Self::SshConfirm,
         Self::PasswordsPath,
         Self::WalletSource,
         Self::WalletCookie,
@@ -143,6 +157,7 @@ impl Key {
             Self::LockIdle => "lock.idle",
             Self::Color => "color",
             Self::SshCurve => "ssh.curve",
+            Self::SshConfirm => "ssh.confirm",
             Self::PasswordsPath => "passwords.path",
             Self::WalletSource => "wallet.source",
             Self::WalletCookie => "wallet.cookie",
@@ -160,6 +175,7 @@ impl Key {
             Self::LockIdle => "a time from 10s to 24h such as 90s, 10m or 2h, or off",
             Self::Color => "auto, always or never",
             Self::SshCurve => "ed25519 or nist256p1",
+            Self::SshConfirm => "session or each",
             Self::PasswordsPath => "a folder such as ~/.passage/store, from / or ~/",
             Self::WalletSource => {
                 "http://HOST:PORT (bitcoind), tcp://HOST:PORT (Electrum) or file:PATH"
@@ -178,6 +194,7 @@ impl Key {
             Self::LockIdle => &["10m", "1h", "off"],
             Self::Color => &["auto", "always", "never"],
             Self::SshCurve => &["ed25519", "nist256p1"],
+            Self::SshConfirm => &["session", "each"],
             Self::PasswordsPath => &["~/.passage/store"],
             Self::WalletSource => &["http://127.0.0.1:8332", "tcp://127.0.0.1:50001"],
             Self::WalletCookie => &["/var/lib/bitcoind/.cookie"],
@@ -201,6 +218,7 @@ impl Key {
             Self::PassphraseOn => "device",
             Self::LockIdle => "10m",
             Self::SshCurve => "ed25519",
+            Self::SshConfirm => "session",
             Self::PasswordsPath => "passwords in the folder of the wallet",
             Self::WalletSource => "none",
             Self::WalletCookie => "none",
@@ -261,6 +279,9 @@ impl Key {
                 .map_err(|_| refuse()),
             Self::SshCurve => Curve::from_str(text, false)
                 .map(Value::Curve)
+                .map_err(|_| refuse()),
+            Self::SshConfirm => ConfirmLogins::from_str(text, false)
+                .map(Value::Confirm)
                 .map_err(|_| refuse()),
             // a relative one would be another store in each folder
             Self::PasswordsPath => match Path::new(text) {
@@ -328,6 +349,7 @@ impl fmt::Display for Value {
             },
             Self::Color(color) => f.write_str(&word(color)),
             Self::Curve(curve) => f.write_str(&word(curve)),
+            Self::Confirm(what) => f.write_str(&word(what)),
             Self::Folder(path) => path.display().fmt(f),
             Self::Source(endpoint) => endpoint.fmt(f),
             Self::Path(path) => path.display().fmt(f),

@@ -248,7 +248,8 @@ fn examine_certified(
         Some(key) => format!("the host with the key {}", key.fingerprint(HashAlg::Sha256)),
         None => "a host that did not prove its key".to_owned(),
     };
-    let name = host_key.and_then(|key| host_name(held.hosts(), key, ""));
+    let hosts = held.hosts();
+    let name = host_key.and_then(|key| host_name(&hosts, key, ""));
     let (way, host) = match (held.holder(), name) {
         (Holder::Session(_), None) => return Err(RequestError::OtherCluster(unknown(host_key))),
         (Holder::Session(_), Some(name)) => (

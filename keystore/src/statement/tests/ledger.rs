@@ -29,6 +29,8 @@ async fn the_ledger_takes_statements_in_their_order_and_once() {
     assert_eq!(read.get(2).unwrap().signed, *second.signed());
     assert!(read.get(0).is_none() && read.get(3).is_none());
     read.verify(&owner.anchors, now()).unwrap();
+    let examined = read.get(1).unwrap().signed.examine(&owner.anchors, now());
+    assert_eq!(&examined.unwrap(), first.statement());
     assert_eq!(Ledger::clusters(store).unwrap(), [CLUSTER]);
     let other = "0".repeat(32);
     assert_eq!(Ledger::open(store, &other).unwrap().head(), Position::FIRST);
@@ -63,4 +65,25 @@ async fn of_two_that_go_on_from_one_statement_the_ledger_takes_one() {
         "{refused}"
     );
     assert_eq!(Ledger::open(store, CLUSTER).unwrap().entries().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_keys_do_not_take_the_place_of_those_that_are_pinned() {
+    let owner = Owner::new().await;
+    let store = owner.session.store();
+    let mut ledger = Ledger::open(store, CLUSTER).unwrap();
+    assert_eq!(ledger.anchors(), None);
+    ledger.pin(owner.anchors.clone()).unwrap();
+    ledger.pin(owner.anchors.clone()).unwrap();
+    let stranger = Owner::of("another", Simulator::builder().build()).await;
+    let error = ledger.pin(stranger.anchors.clone()).unwrap_err();
+    assert!(matches!(error, StatementError::PinnedOthers(_)), "{error}");
+    let elsewhere = Anchors {
+        cluster: "0".repeat(32),
+        ..owner.anchors.clone()
+    };
+    let error = ledger.pin(elsewhere).unwrap_err();
+    assert!(matches!(error, StatementError::Cluster { .. }), "{error}");
+    let read = Ledger::open(store, CLUSTER).unwrap();
+    assert_eq!(read.anchors(), Some(&owner.anchors));
 }

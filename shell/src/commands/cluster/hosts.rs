@@ -196,11 +196,13 @@ impl Add {
                     again: &format!("cluster host add {} {}", self.name, self.address),
                 };
                 let host = meet(&mut store, &meeting, &settings).await?;
-                let (key, is_new) = cluster.key(destination.identity()).await?;
                 let mut target = SshTarget::from(&host);
                 target.certified = self.certified;
-                let line = (is_new && !self.certified).then(|| key.to_string());
-                Ok((HostTarget::Ssh(target), line))
+                if self.certified {
+                    return Ok((HostTarget::Ssh(target), None));
+                }
+                let (key, is_new) = cluster.key(destination.identity()).await?;
+                Ok((HostTarget::Ssh(target), is_new.then(|| key.to_string())))
             }
             HostAddress::Lxd { .. } => Err(Report::text(
                 Kind::Failed,

@@ -25,6 +25,7 @@ pub fn run(app: &mut App, name: &HostName, command: &[String]) -> Result<u8, Rep
             child.args(arguments);
             return run_child(cluster.keeper, program, child).await;
         };
+        cluster.pty = command.is_empty();
         let remote = cluster.remote(name).await?;
         let settings = cluster.settings()?;
         let keys = cluster.login_keys(target)?;

@@ -1,6 +1,8 @@
 //! The way from a command to the hosts of the cluster that is in use.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use bcm_cluster::{
     Cluster, ClusterError, ClusterStore, Connections, Host, HostName, LoginKey, LoginKeys, Remote,
@@ -8,14 +10,16 @@ use bcm_cluster::{
 };
 use bcm_keystore::WalletStore;
 use bcm_keystore::identity::Curve;
-use bcm_keystore::ssh::{SshIdentity, SshKey, SshStore, SshStoreError, derive};
+use bcm_keystore::ssh::certificate::DEFAULT_TTL;
+use bcm_keystore::ssh::{Certify, SshIdentity, SshKey, SshStore, SshStoreError, derive};
 use futures::future::BoxFuture;
 
 use crate::app::App;
-use crate::commands::ssh::{ClientVia, ensure_agent};
+use crate::commands::ssh::{ClientVia, ensure_agent, session_certificate};
+use crate::config::ConfirmLogins;
 use crate::report::Report;
 use crate::session::{Keeper, Open};
-use crate::ui::{self, Style};
+use crate::ui::{self, Style, lock};
 
 /// Runs `work` with the cluster that is in use.
 pub fn with_cluster<T>(
@@ -23,7 +27,8 @@ pub fn with_cluster<T>(
     work: impl AsyncFnOnce(&mut InCluster<'_>) -> Result<T, Report>,
 ) -> Result<T, Report> {
     let via = ClientVia::new(app)?;
-    let curve = app.config()?.curve().into();
+    let config = app.config()?;
+    let (curve, confirm) = (config.curve().into(), config.confirm_logins());
     let keeper = app.keeper.clone();
     app.runtime().block_on(keeper.with_open(async |open| {
         let store = ClusterStore::new(open.session.store().clone());
@@ -33,8 +38,10 @@ pub fn with_cluster<T>(
             open,
             store,
             cluster,
+            pty: false,
             via,
             curve,
+            confirm,
         })
         .await
     }))
@@ -51,8 +58,11 @@ pub struct InCluster<'a> {
     pub store: ClusterStore,
     /// The one that is in use, as it was when the command began.
     pub cluster: Cluster,
+    /// A certificate for a login has to allow a terminal.
+    pub pty: bool,
     via: ClientVia,
     curve: Curve,
+    confirm: ConfirmLogins,
 }
 
 impl InCluster<'_> {
@@ -67,11 +77,48 @@ impl InCluster<'_> {
     pub async fn remotes(&mut self, hosts: &[Host]) -> Result<Vec<Remote>, Report> {
         let targets = hosts.iter().filter_map(|host| host.target.ssh());
         let servers = hosts.iter().filter_map(|host| host.target.via());
-        for target in targets.chain(servers) {
+        let targets: Vec<_> = targets.chain(servers).collect();
+        for target in targets.iter().filter(|target| !target.certified) {
             self.key(target.destination.identity()).await?;
         }
+        self.certify(&targets).await?;
         let pool = self.connections()?;
         Ok(hosts.iter().map(|host| pool.remote(host)).collect())
+    }
+
+    /// Makes sure that the session can log in where the cluster's CA is trusted: one confirmation, once.
+    async fn certify(&mut self, targets: &[&SshTarget]) -> Result<(), Report> {
+        let certified = || targets.iter().filter(|target| target.certified);
+        let pins: Vec<_> = certified().map(|target| target.pinned().pin()).collect();
+        let users: BTreeSet<_> = certified()
+            .map(|target| target.destination.user())
+            .collect();
+        if pins.is_empty() {
+            return Ok(());
+        }
+        // one that is good for every host of the cluster is good for the next command too
+        let all = self
+            .cluster
+            .hosts
+            .iter()
+            .filter_map(|host| host.target.ssh());
+        let all = all.filter(|target| target.certified);
+        let users: BTreeSet<_> = all
+            .map(|target| target.destination.user())
+            .chain(users)
+            .collect();
+        let wanted = Certify {
+            principals: users.into_iter().map(str::to_owned).collect(),
+            ttl: DEFAULT_TTL,
+            pty: self.pty,
+        };
+        let cluster = self.cluster.name.to_string();
+        let (keeper, confirm) = (self.keeper, self.confirm);
+        let held =
+            session_certificate(keeper, self.open, confirm, &cluster, &wanted, &pins).await?;
+        let line = LoginKey::certificate(held.certificate());
+        lock(&self.open.certificates).insert(cluster, line);
+        Ok(())
     }
 
     /// Returns the key of a login, made and kept when there was none; tells whether it is new.
@@ -99,11 +146,18 @@ impl InCluster<'_> {
         }
         let agent = ensure_agent(self.keeper, self.open)?;
         let settings = self.via.settings(self.keeper, agent)?;
-        let keys = Keys {
-            store: self.open.session.store().clone(),
-            curve: self.curve,
+        let keys = self.keys();
+        let fanning = self.open.fanning.clone();
+        let tell = move |waiting: bcm_cluster::Waiting| {
+            let told_together = match &waiting {
+                bcm_cluster::Waiting::Login { .. } => true,
+                bcm_cluster::Waiting::Reconnect { since, .. } => since.as_secs() > 0,
+                _ => false,
+            };
+            if !(told_together && fanning.load(Ordering::Relaxed)) {
+                note(&waiting.to_string());
+            }
         };
-        let tell = |waiting: bcm_cluster::Waiting| note(&waiting.to_string());
         let pool = Connections::new(settings, Arc::new(keys), Arc::new(tell));
         self.open.connections = Some(pool.clone());
         Ok(pool)
@@ -136,11 +190,15 @@ impl InCluster<'_> {
 
     /// Returns the keys for a login, as the connections offer them.
     pub fn login_keys(&self, target: &SshTarget) -> Result<Vec<LoginKey>, Report> {
-        let keys = Keys {
+        Ok(self.keys().find(target)?)
+    }
+
+    fn keys(&self) -> Keys {
+        Keys {
             store: self.open.session.store().clone(),
+            certificates: self.open.certificates.clone(),
             curve: self.curve,
-        };
-        Ok(keys.find(target)?)
+        }
     }
 }
 
@@ -153,14 +211,22 @@ pub fn note(text: &str) {
 #[derive(Debug)]
 pub struct Keys {
     store: Arc<WalletStore>,
+    certificates: Certificates,
     curve: Curve,
 }
+
+/// The certificates of a session, by cluster.
+pub type Certificates = Arc<Mutex<BTreeMap<String, LoginKey>>>;
 
 impl Keys {
     fn find(&self, target: &SshTarget) -> Result<Vec<LoginKey>, SshStoreError> {
         let store = SshStore::open(&self.store)?;
         let keys = keys_for(&store, target.destination.identity(), self.curve);
-        Ok(keys.iter().map(LoginKey::from).collect())
+        let mut offered: Vec<_> = keys.iter().map(LoginKey::from).collect();
+        if target.certified {
+            offered.extend(lock(&self.certificates).values().cloned());
+        }
+        Ok(offered)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `ssh connect`: the system's `ssh`, a key of the wallet, and a host whose key was accepted.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bcm_cluster::{
     ClientEnv, ClientSettings, Connection, ConnectionError, Destination, FirstContact, HostKey,
@@ -8,7 +9,7 @@ use bcm_cluster::{
     RemoteCommand, scan,
 };
 use bcm_keystore::identity::Curve;
-use bcm_keystore::ssh::{SshIdentity, SshKey, SshStore};
+use bcm_keystore::ssh::{Certified, SshIdentity, SshKey, SshStore};
 
 use super::agent::{RunningAgent, ensure, exit_code};
 use crate::app::App;
@@ -56,8 +57,12 @@ impl Login {
         };
         let wallet = open.session.store().clone();
         let mut store = SshStore::open(&wallet)?;
-        let keys = choose(&store, self.destination.identity(), curve)?;
+        let keys = choose(&store, self.destination.identity(), curve);
         let agent = ensure(keeper, open)?;
+        let certificate = certificate_for(agent, &self.destination);
+        if keys.is_empty() && certificate.is_none() {
+            return Err(no_key(self.destination.identity()));
+        }
         let settings = via.settings(keeper, agent)?;
         let meeting = Meeting {
             destination: &self.destination,
@@ -66,8 +71,13 @@ impl Login {
         };
         let host = meet(&mut store, &meeting, &settings).await?;
         agent.refresh(&store);
-        let keys: Vec<_> = keys.iter().map(LoginKey::from).collect();
-        let mut connection = Connection::new(host, &keys, &settings)?;
+        let mut offered: Vec<_> = keys.iter().map(LoginKey::from).collect();
+        if let Some(certificate) = certificate {
+            // whoever types this login wants it, and accepted the host's key
+            certificate.allow(&[host.pin()]);
+            offered.push(LoginKey::certificate(certificate.certificate()));
+        }
+        let mut connection = Connection::new(host, &offered, &settings)?;
         if let Some(command) = command {
             connection = connection.with_command(command);
         }
@@ -215,20 +225,25 @@ fn ask(destination: &Destination, key: &HostKey) -> FirstContact {
     }
 }
 
+/// Finds a certificate of this session that is good for a login.
+pub fn certificate_for(agent: &RunningAgent, login: &Destination) -> Option<Arc<Certified>> {
+    let (user, now) = ([login.user().to_owned()], SystemTime::now());
+    let mut held = agent.certificates().into_iter();
+    held.find(|held| held.covers(&user, now))
+}
+
 /// Picks the keys of a login, that on `curve` first.
-fn choose(store: &SshStore<'_>, login: &SshIdentity, curve: Curve) -> Result<Vec<SshKey>, Report> {
+fn choose(store: &SshStore<'_>, login: &SshIdentity, curve: Curve) -> Vec<SshKey> {
     let mut keys: Vec<_> = store.for_login(login).into_iter().cloned().collect();
     keys.sort_by_key(|key| key.curve() != curve);
-    if keys.is_empty() {
-        return Err(Report::text(
-            Kind::Failed,
-            format!("there is no key for `{}`", login.login()),
-        )
+    keys
+}
+
+fn no_key(login: &SshIdentity) -> Report {
+    let login = login.login();
+    Report::text(Kind::Failed, format!("there is no key for `{login}`"))
         .with_note("nothing was sent")
         .with_hint(format!(
-            "make one: `ssh newkey {}`, and put it into the host's authorized_keys",
-            login.login()
-        )));
-    }
-    Ok(keys)
+            "make one: `ssh newkey {login}`, and put it into the host's authorized_keys"
+        ))
 }
