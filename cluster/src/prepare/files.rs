@@ -1,7 +1,6 @@
 //! The files of a prepared host.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 
 use super::USER;
 use super::facts::Facts;

@@ -5,6 +5,7 @@ mod exec;
 mod fan;
 mod hosts;
 mod login;
+mod prepare;
 mod reach;
 
 pub use reach::Certificates;
