@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod command;
 pub mod connection;
 pub mod connections;
+pub mod docker;
 pub mod fanout;
 pub mod host;
 pub mod host_key;
@@ -15,6 +16,8 @@ pub mod remote;
 pub mod scan;
 #[cfg(test)]
 mod sshd;
+pub mod status;
+mod unix_http;
 
 pub use client::{ClientEnv, ClientSettings, LoginKey, OnionProxy};
 pub use cluster::{
@@ -23,6 +26,7 @@ pub use cluster::{
 pub use command::RemoteCommand;
 pub use connection::{Connection, ConnectionError};
 pub use connections::{Connections, LoginKeys, Tell, Waiting};
+pub use docker::{Engine, EngineError};
 pub use fanout::{Answer, FanOut};
 pub use host::{Destination, HostKind, OnionError};
 pub use host_key::{

@@ -4,8 +4,11 @@ use std::error::Error;
 use std::fmt;
 
 use bcm_cluster::command::CommandError;
+use bcm_cluster::docker::{SwarmError, TunnelError};
 use bcm_cluster::prepare::PrepareError;
-use bcm_cluster::{ClusterError, ConnectionError, HostKeyError, RemoteError, ScanError};
+use bcm_cluster::{
+    ClusterError, ConnectionError, EngineError, HostKeyError, RemoteError, ScanError,
+};
 use bcm_keystore::Hint;
 use bcm_keystore::age::{AgeError, AgeStoreError};
 use bcm_keystore::device::discovery::DiscoveryError;
@@ -22,6 +25,8 @@ use bcm_keystore::unlock::UnlockError;
 use bcm_keystore::wallet::message::MessageError;
 use bcm_keystore::wallet::policy::PolicyError;
 use bcm_keystore::wallet::{PaymentError, PsbtError, SignError, WalletError};
+
+use bcm_stacks::{CatalogError, LintError, PlanError, RenderError};
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
@@ -447,6 +452,33 @@ impl From<PrepareError> for Report {
     }
 }
 
+impl From<EngineError> for Report {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Remote(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<SwarmError> for Report {
+    fn from(error: SwarmError) -> Self {
+        match error {
+            SwarmError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<TunnelError> for Report {
+    fn from(error: TunnelError) -> Self {
+        match error {
+            TunnelError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
 impl From<ClusterError> for Report {
     fn from(error: ClusterError) -> Self {
         let kind = match &error {
@@ -471,6 +503,55 @@ impl From<CommandError> for Report {
 
 impl From<ClientError> for Report {
     fn from(error: ClientError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+fn of_catalog(error: &CatalogError) -> Kind {
+    match error {
+        CatalogError::Unknown { .. } | CatalogError::NotOnChain { .. } => Kind::Usage,
+        _ => Kind::Failed,
+    }
+}
+
+fn of_render(error: &RenderError) -> Kind {
+    match error {
+        RenderError::Catalog(error) => of_catalog(error),
+        RenderError::UnknownOption { .. }
+        | RenderError::OptionValue { .. }
+        | RenderError::UnknownVariant { .. }
+        | RenderError::Pruned { .. }
+        | RenderError::Apart { .. } => Kind::Usage,
+        RenderError::BelowMinimum { .. } => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<CatalogError> for Report {
+    fn from(error: CatalogError) -> Self {
+        Self::new(of_catalog(&error), error)
+    }
+}
+
+impl From<RenderError> for Report {
+    fn from(error: RenderError) -> Self {
+        Self::new(of_render(&error), error)
+    }
+}
+
+impl From<PlanError> for Report {
+    fn from(error: PlanError) -> Self {
+        let kind = match &error {
+            PlanError::Render(error) => of_render(error),
+            PlanError::Foreign { .. } | PlanError::Network { .. } => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<LintError> for Report {
+    fn from(error: LintError) -> Self {
         Self::new(Kind::Failed, error)
     }
 }

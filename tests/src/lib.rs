@@ -8,6 +8,8 @@
 
 mod bcm;
 mod bitcoind;
+mod dockerd;
+mod electrum;
 mod environment;
 mod fake;
 mod gpg;
@@ -16,10 +18,13 @@ mod peers;
 mod pty;
 mod simulator;
 mod sshd;
+mod tor;
 mod wait;
 
 pub use bcm::{Bcm, Output, Running};
-pub use bitcoind::{Bitcoind, Electrs};
+pub use bitcoind::{Bitcoind, Electrs, program as bitcoind_program};
+pub use dockerd::{Dockerd, IMAGE, Plug, Wire};
+pub use electrum::Electrum;
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice, FakeTor};
 pub use gpg::Gpg;
@@ -28,4 +33,5 @@ pub use peers::{Peers, rage};
 pub use pty::Pty;
 pub use simulator::{PASSPHRASE, Simulator};
 pub use sshd::Sshd;
+pub use tor::TorNetwork;
 pub use wait::wait_until;

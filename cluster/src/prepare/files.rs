@@ -252,34 +252,36 @@ pub(super) fn firewall(facts: &Facts, wanted: &Wanted) -> String {
          table inet bcm {\n",
     );
     let mut line = |words: &str| writeln!(text, "{words}").expect("a string takes all");
-    line("\tchain input {");
-    line("\t\ttype filter hook input priority filter; policy drop;");
-    line("\t\tct state established,related accept");
-    line("\t\tct state invalid drop");
-    line("\t\tiifname \"lo\" accept");
+    line("    chain input {");
+    line("        type filter hook input priority filter; policy drop;");
+    line("        ct state established,related accept");
+    line("        ct state invalid drop");
+    line("        iifname \"lo\" accept");
     line(
-        "\t\tip protocol icmp icmp type { destination-unreachable, echo-request, time-exceeded, parameter-problem } accept",
+        "        ip protocol icmp icmp type { destination-unreachable, echo-request, time-exceeded, parameter-problem } accept",
     );
-    line("\t\tmeta l4proto ipv6-icmp accept");
-    line(&format!("\t\ttcp dport {{ {ports} }} accept"));
+    line("        meta l4proto ipv6-icmp accept");
+    line(&format!("        tcp dport {{ {ports} }} accept"));
     for (family, members) in [("ip", v4), ("ip6", v6)] {
         if !members.is_empty() {
-            line(&format!("\t\t{family} saddr {{ {members} }} jump swarm"));
+            line(&format!(
+                "        {family} saddr {{ {members} }} jump swarm"
+            ));
         }
     }
-    line("\t}");
-    line("\tchain swarm {");
-    line("\t\ttcp dport { 2377, 7946 } accept");
-    line("\t\tudp dport { 4789, 7946 } accept");
-    line("\t\tmeta l4proto esp accept");
-    line("\t}");
-    line("\tchain forward {");
-    line("\t\ttype filter hook forward priority filter; policy drop;");
-    line("\t\tct state established,related accept");
+    line("    }");
+    line("    chain swarm {");
+    line("        tcp dport { 2377, 7946 } accept");
+    line("        udp dport { 4789, 7946 } accept");
+    line("        meta l4proto esp accept");
+    line("    }");
+    line("    chain forward {");
+    line("        type filter hook forward priority filter; policy drop;");
+    line("        ct state established,related accept");
     for bridge in ["docker0", "docker_gwbridge", "br-*", "lxdbr*", "incusbr*"] {
-        line(&format!("\t\tiifname \"{bridge}\" accept"));
+        line(&format!("        iifname \"{bridge}\" accept"));
     }
-    line("\t}");
+    line("    }");
     line("}");
     text
 }
