@@ -5,6 +5,7 @@ use std::fmt;
 
 use bcm_cluster::command::CommandError;
 use bcm_cluster::docker::{SwarmError, TunnelError};
+use bcm_cluster::prepare::PrepareError;
 use bcm_cluster::{
     ClusterError, ConnectionError, EngineError, HostKeyError, LxdError, RemoteError, ScanError,
 };
@@ -435,6 +436,23 @@ impl From<RemoteError> for Report {
             _ => Kind::Failed,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<PrepareError> for Report {
+    fn from(error: PrepareError) -> Self {
+        let (kind, note) = match error {
+            PrepareError::Remote(error) => return error.into(),
+            PrepareError::Statement(error) => return error.into(),
+            ref error if error.is_verification() => (Kind::Verification, error.note()),
+            PrepareError::Wanted(_) => (Kind::Usage, None),
+            ref error => (Kind::Failed, error.note()),
+        };
+        let report = Self::new(kind, error);
+        match note {
+            Some(note) => report.with_note(note),
+            None => report,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod architecture;
 mod bad_input;
 mod clients;
 mod cluster_hosts;
+mod cluster_prepare;
 mod config;
 mod device_loss;
 mod engine;

@@ -7,6 +7,7 @@ mod fan;
 mod hosts;
 mod instance;
 mod login;
+mod prepare;
 mod reach;
 mod status;
 mod swarm;
