@@ -265,7 +265,7 @@ impl Link {
                     RECONNECT.as_secs()
                 );
                 let host = self.target.pinned();
-                return Err(RemoteError::unreachable(&self.name, &host, reason));
+                return Err(RemoteError::unreachable(&self.name, &host, &reason));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(3));

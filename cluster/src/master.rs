@@ -90,7 +90,7 @@ impl Master {
             Ok(Err(error)) => return Err(ConnectionError::Start(error).into()),
             Err(_) => {
                 let reason = format!("the login took longer than {} s", LOGIN.as_secs());
-                return Err(RemoteError::unreachable(name, client.host(), reason));
+                return Err(RemoteError::unreachable(name, client.host(), &reason));
             }
         }
         let lifeline = UnixStream::connect(&control).await;
@@ -172,10 +172,10 @@ async fn why(name: &HostName, client: &Client, said: &str) -> RemoteError {
             unsigned: said.contains("agent refused operation"),
         },
         Ending::Failed(reason) | Ending::Cut(reason) => {
-            RemoteError::unreachable(name, host, reason)
+            RemoteError::unreachable(name, host, &reason)
         }
         Ending::Interrupted | Ending::Command => {
-            RemoteError::unreachable(name, host, "`ssh` was ended".into())
+            RemoteError::unreachable(name, host, "`ssh` was ended")
         }
     }
 }

@@ -139,11 +139,11 @@ pub enum RemoteError {
 }
 
 impl RemoteError {
-    pub(crate) fn unreachable(host: &HostName, at: &PinnedHost, reason: String) -> Self {
+    pub(crate) fn unreachable(host: &HostName, at: &PinnedHost, reason: &str) -> Self {
         Self::Unreachable {
             host: host.clone(),
             login: at.destination().to_string(),
-            reason: printable(&reason),
+            reason: printable(reason),
         }
     }
 
