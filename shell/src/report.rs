@@ -5,8 +5,9 @@ use std::fmt;
 
 use bcm_cluster::command::CommandError;
 use bcm_cluster::docker::{SwarmError, TunnelError};
+use bcm_cluster::prepare::PrepareError;
 use bcm_cluster::{
-    ClusterError, ConnectionError, EngineError, HostKeyError, RemoteError, ScanError,
+    ClusterError, ConnectionError, EngineError, HostKeyError, LxdError, RemoteError, ScanError,
 };
 use bcm_keystore::Hint;
 use bcm_keystore::age::{AgeError, AgeStoreError};
@@ -438,6 +439,23 @@ impl From<RemoteError> for Report {
     }
 }
 
+impl From<PrepareError> for Report {
+    fn from(error: PrepareError) -> Self {
+        let (kind, note) = match error {
+            PrepareError::Remote(error) => return error.into(),
+            PrepareError::Statement(error) => return error.into(),
+            ref error if error.is_verification() => (Kind::Verification, error.note()),
+            PrepareError::Wanted(_) => (Kind::Usage, None),
+            ref error => (Kind::Failed, error.note()),
+        };
+        let report = Self::new(kind, error);
+        match note {
+            Some(note) => report.with_note(note),
+            None => report,
+        }
+    }
+}
+
 impl From<EngineError> for Report {
     fn from(error: EngineError) -> Self {
         match error {
@@ -451,6 +469,15 @@ impl From<SwarmError> for Report {
     fn from(error: SwarmError) -> Self {
         match error {
             SwarmError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<LxdError> for Report {
+    fn from(error: LxdError) -> Self {
+        match error {
+            LxdError::Remote(error) => error.into(),
             error => Self::new(Kind::Failed, error),
         }
     }

@@ -630,6 +630,54 @@ pub const THREATS: &[Threat] = &[
             "tests/it/image_release.rs::what_was_not_attested_is_not_built",
         ],
     },
+    Threat {
+        id: "T-51",
+        title: "A host of somebody else, or an engine with a known hole, becomes part of a cluster",
+        asset: Asset::Hosts,
+        adversary: Adversary::Mishap,
+        mitigation: "Another swarm, foreign things with our names and engines that may send encrypted \
+                     networks in the clear are refused; what fails half-way is undone",
+        tests: &[
+            "tests/it/engine.rs::what_is_not_ours_is_refused_and_nothing_is_half_joined",
+            "cluster/src/docker/engine/tests.rs::an_old_engine_is_refused_with_both_versions",
+        ],
+    },
+    Threat {
+        id: "T-52",
+        title: "To look at a service, a port is opened that others find",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "A tunnel ends on the controller's loopback and goes through the engine's socket; \
+                     nothing is published, and what it needs on the host ends with it",
+        tests: &[
+            "tests/it/engine_commands.rs::a_tunnel_leads_to_a_service_without_a_port_being_opened",
+        ],
+    },
+    Threat {
+        id: "T-53",
+        title: "A host that was prepared lets somebody else in, or shows more than sshd to the network",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "One account, open to certificates of the device's CA alone; no passwords, no \
+                     other keys, no root; a default-deny table in front of the engine's own, with \
+                     the swarm's ports open to members",
+        tests: &[
+            "tests/it/cluster_prepare.rs::a_bare_host_becomes_a_member_and_lets_nobody_else_in",
+        ],
+    },
+    Threat {
+        id: "T-54",
+        title: "A preparation that is cut leaves a host half open, or shuts its owner out",
+        asset: Asset::Hosts,
+        adversary: Adversary::Mishap,
+        mitigation: "The old way in is closed only after the new one was tried; services note what \
+                     they have read, so that the next run goes on where the last one was cut",
+        tests: &[
+            "tests/it/cluster_prepare.rs::a_run_that_is_killed_is_gone_on_with",
+            "cluster/src/prepare/plan/tests.rs::the_old_way_is_closed_only_behind_the_new_one",
+            "cluster/src/prepare/plan/tests.rs::a_run_that_was_cut_anywhere_is_gone_on_with",
+        ],
+    },
 ];
 
 #[cfg(test)]

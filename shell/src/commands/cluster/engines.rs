@@ -1,12 +1,30 @@
 //! The engines of a cluster's hosts, and a manager among them.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use bcm_cluster::docker::{Membership, Node, node, swarm};
 use bcm_cluster::{Engine, EngineError, HostName, Remote};
 use futures::future::join_all;
 
-use super::reach::InCluster;
+use super::reach::{InCluster, note};
 use crate::commands::ssh::ensure_agent;
 use crate::report::{Kind, Report};
+
+/// How long nothing is said of what is waited for.
+const IMPATIENCE: Duration = Duration::from_secs(5);
+
+/// Awaits what a swarm does in its own time, and says so if that is long.
+pub async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    match tokio::time::timeout(IMPATIENCE, work.as_mut()).await {
+        Ok(done) => done,
+        Err(_) => {
+            note(&format!("waiting for the swarm: {what}"));
+            work.await
+        }
+    }
+}
 
 impl InCluster<'_> {
     /// Returns the ways to all hosts.

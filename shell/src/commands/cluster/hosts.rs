@@ -6,11 +6,13 @@ use bcm_keystore::ssh::SshStore;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::instance::Instance;
+use super::prepare::Prepare;
 use super::reach::{InCluster, with_cluster};
 use super::swarm::{Act, act, rejoin};
 use crate::app::App;
 use crate::commands::ssh::{Meeting, meet};
-use crate::report::{Kind, Report};
+use crate::report::Report;
 use crate::ui;
 
 /// What to do with hosts.
@@ -22,11 +24,22 @@ pub enum Command {
   bcm cluster host add node-1 ssh://root@10.0.0.5 --chain signet --chain regtest
   bcm cluster host add node-2 ssh://root@10.0.0.6:2222 --fingerprint SHA256:…
   bcm cluster host add far ssh://bcm@xyz….onion
+  bcm cluster host add signet lxd://signet-1 --image debian12 --memory 4GiB --chain signet
 
 The host key is shown and compared with the host's own console; from then on the host has to prove it,
 and a changed key is a hard stop. The key for the login stays on the device; its line for the host's
 authorized_keys is printed.")]
     Add(Add),
+    /// Make a member of a bare Debian or Ubuntu
+    #[command(after_help = "Examples:
+  bcm cluster host prepare node-1 --plan
+  bcm cluster host prepare node-1
+
+The plan is what the host lacks, and nothing else; it is shown, approved and signed on the device, and
+carried out as it was signed. Afterwards the account `bcm` is the only way in, with a certificate of the
+device: passwords, other keys and root are refused. A second run makes 0 changes; one that was cut is
+gone on with. The host installs packages from the sources that it has.")]
+    Prepare(Prepare),
     /// List the hosts
     #[command(after_help = "Example:\n  bcm cluster host list --json")]
     List,
@@ -111,6 +124,8 @@ pub struct Add {
     /// It trusts the CA of this cluster already: log in with the session's certificate
     #[arg(long)]
     certified: bool,
+    #[command(flatten)]
+    instance: Instance,
 }
 
 impl Command {
@@ -118,6 +133,7 @@ impl Command {
     pub fn run(self, app: &mut App, json: bool) -> Result<(), Report> {
         match self {
             Self::Add(add) => add.run(app, json),
+            Self::Prepare(prepare) => prepare.run(app, json),
             Self::List => list(app, json),
             Self::Show { name } => show(app, &name, json),
             Self::Remove { name } => remove(app, &name, json),
@@ -191,7 +207,30 @@ pub fn print(lines: &[Line], json: bool) -> Result<(), Report> {
 }
 
 impl Add {
+    /// Returns what to call the host.
+    pub fn name(&self) -> &HostName {
+        &self.name
+    }
+
+    /// Returns the fingerprint that the host key has to have; of an instance, that of its server.
+    pub fn fingerprint(&self) -> Option<HostKeyFingerprint> {
+        self.fingerprint
+    }
+
+    /// Returns the command to give again.
+    pub fn again(&self) -> String {
+        format!("cluster host add {} {}", self.name, self.address)
+    }
+
     fn run(self, app: &mut App, json: bool) -> Result<(), Report> {
+        let is_instance = matches!(self.address, HostAddress::Lxd { .. });
+        if !is_instance && !self.instance.is_empty() {
+            return Err(
+                Report::usage(format!("`{}` is no instance to be made", self.address)).with_hint(
+                    "only `lxd://` takes `--image`, `--vm`, limits, `--bridge` and `--static`",
+                ),
+            );
+        }
         let (line, new_key) = with_cluster(app, async |cluster| {
             cluster.cluster.admits(&self.name, &self.address)?;
             let (target, new_key) = self.target(cluster).await?;
@@ -232,7 +271,7 @@ impl Add {
                 let meeting = Meeting {
                     destination,
                     fingerprint: self.fingerprint,
-                    again: &format!("cluster host add {} {}", self.name, self.address),
+                    again: &self.again(),
                 };
                 let host = meet(&mut store, &meeting, &settings).await?;
                 let mut target = SshTarget::from(&host);
@@ -243,11 +282,12 @@ impl Add {
                 let (key, is_new) = cluster.key(destination.identity()).await?;
                 Ok((HostTarget::Ssh(target), is_new.then(|| key.to_string())))
             }
-            HostAddress::Lxd { .. } => Err(Report::text(
-                Kind::Failed,
-                "this bcm makes no instances of LXD or Incus",
-            )
-            .with_hint("make it there, with sshd inside, and add it as `ssh://user@address`")),
+            HostAddress::Lxd { server, instance } => {
+                let target = self
+                    .instance
+                    .launch(cluster, self, server.as_ref(), instance);
+                target.await.map(|target| (target, None))
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use bcm_keystore::Chain;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::engines::patiently;
 use super::reach::{InCluster, with_cluster};
 use crate::app::App;
 use crate::report::Report;
@@ -185,7 +186,7 @@ fn init(app: &mut App, placed: &Placed, json: bool) -> Result<(), Report> {
             .with_hint(format!("run `cluster swarm join {}`", placed.host)));
         }
         let engine = cluster.engine(&placed.host).await?;
-        let outcome = swarm::init(&engine, &id, &place).await?;
+        let outcome = patiently("it begins", swarm::init(&engine, &id, &place)).await?;
         Ok(Line::new(&placed.host, outcome))
     })?;
     line.print(json, "is a swarm of one now", "manages the swarm already")
@@ -200,10 +201,14 @@ fn join(app: &mut App, placed: &Placed, role: Wanted, json: bool) -> Result<(), 
             Wanted::Manager => Role::Manager,
             Wanted::Auto | Wanted::Worker => Role::Worker,
         };
-        let outcome = swarm::join(&manager, &engine, first, &place).await?;
+        let outcome = patiently(
+            "the host joins",
+            swarm::join(&manager, &engine, first, &place),
+        )
+        .await?;
         let mut line = Line::new(&placed.host, outcome);
         if role == Wanted::Auto {
-            line.promoted = swarm::grow(&manager).await?;
+            line.promoted = patiently("hosts become managers", swarm::grow(&manager)).await?;
         }
         Ok(line)
     })?;
@@ -222,21 +227,31 @@ fn leave(
         if dissolve {
             let id = cluster.cluster.id.to_string();
             let engine = cluster.engine(host).await?;
-            return Ok(Line::new(host, swarm::dissolve(&engine, &id).await?));
+            return Ok(Line::new(
+                host,
+                patiently("it ends", swarm::dissolve(&engine, &id)).await?,
+            ));
         }
         let manager = cluster.manager().await?;
         let mut line = if dead {
             let node = cluster.node(&manager, host).await?;
-            swarm::remove_dead(&manager, &node.id).await?;
+            patiently(
+                "the host is forgotten",
+                swarm::remove_dead(&manager, &node.id),
+            )
+            .await?;
             Line::new(host, Outcome::Changed)
         } else {
             let engine = cluster.engine(host).await?;
             let manager = another(cluster, manager, host).await?;
-            Line::new(host, swarm::leave(&manager, &engine).await?)
+            Line::new(
+                host,
+                patiently("the host leaves", swarm::leave(&manager, &engine)).await?,
+            )
         };
         if line.changed {
             line.promoted = match cluster.manager().await {
-                Ok(manager) => swarm::grow(&manager).await?,
+                Ok(manager) => patiently("hosts become managers", swarm::grow(&manager)).await?,
                 Err(_) => Vec::new(),
             };
         }
@@ -294,8 +309,20 @@ pub fn act(app: &mut App, name: &HostName, act: Act, json: bool) -> Result<(), R
             Ok(Outcome::Changed)
         };
         let outcome = match act {
-            Act::Promote => swarm::promote(&manager, &node.id).await?,
-            Act::Demote => swarm::demote_node(&manager, &node.id).await?,
+            Act::Promote => {
+                patiently(
+                    "the host becomes a manager",
+                    swarm::promote(&manager, &node.id),
+                )
+                .await?
+            }
+            Act::Demote => {
+                patiently(
+                    "the host becomes a worker",
+                    swarm::demote_node(&manager, &node.id),
+                )
+                .await?
+            }
             Act::Drain => available(Availability::Drained).await?,
             Act::Activate => available(Availability::Active).await?,
         };
@@ -330,9 +357,13 @@ pub fn rejoin(
         let place = placed.place(&host)?;
         let role = old.map_or(Role::Worker, |node| node.role);
         let engine = cluster.engine(name).await?;
-        let outcome = swarm::rejoin(&manager, &engine, role, &place).await?;
+        let outcome = patiently(
+            "the host comes back",
+            swarm::rejoin(&manager, &engine, role, &place),
+        )
+        .await?;
         let mut line = Line::new(name, outcome);
-        line.promoted = swarm::grow(&manager).await?;
+        line.promoted = patiently("hosts become managers", swarm::grow(&manager)).await?;
         Ok(line)
     })?;
     line.print(json, "joined anew", "is back")
