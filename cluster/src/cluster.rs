@@ -59,7 +59,7 @@ pub enum HostTarget {
         /// Its name there.
         instance: InstanceName,
         /// The login to it; through the server where there is one.
-        guest: SshTarget,
+        guest: Box<SshTarget>,
     },
 }
 
@@ -98,7 +98,8 @@ impl HostTarget {
     pub fn ssh(&self) -> Option<&SshTarget> {
         match self {
             Self::Local => None,
-            Self::Ssh(target) | Self::Lxd { guest: target, .. } => Some(target),
+            Self::Ssh(target) => Some(target),
+            Self::Lxd { guest, .. } => Some(guest),
         }
     }
 

@@ -383,10 +383,10 @@ fn repin(
         let key = met.key().clone();
         cluster.change(|cluster| {
             let host = cluster.host_mut(name)?;
-            if let HostTarget::Ssh(target) | HostTarget::Lxd { guest: target, .. } =
-                &mut host.target
-            {
-                target.pin = key;
+            match &mut host.target {
+                HostTarget::Ssh(target) => target.pin = key,
+                HostTarget::Lxd { guest, .. } => guest.pin = key,
+                HostTarget::Local => {}
             }
             Ok(Line::new(host))
         })
