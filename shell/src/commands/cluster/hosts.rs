@@ -28,7 +28,7 @@ pub enum Command {
 The host key is shown and compared with the host's own console; from then on the host has to prove it,
 and a changed key is a hard stop. The key for the login stays on the device; its line for the host's
 authorized_keys is printed.")]
-    Add(Add),
+    Add(Box<Add>),
     /// List the hosts
     #[command(after_help = "Example:\n  bcm cluster host list --json")]
     List,
