@@ -12,6 +12,7 @@ pub mod host_key;
 pub mod lxd;
 mod master;
 pub mod name;
+pub mod prepare;
 pub mod remote;
 pub mod scan;
 #[cfg(test)]

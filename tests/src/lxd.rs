@@ -88,7 +88,7 @@ impl Server {
 #[derive(Debug)]
 pub struct LxdHost {
     server: &'static Server,
-    name: String,
+    instance: String,
     /// The last byte of its address.
     index: u8,
 }
@@ -141,12 +141,14 @@ impl LxdHost {
     /// When LXD is missing, or the container does not come up.
     pub fn start(name: &str, public_key: &str) -> Self {
         static NEXT: AtomicU8 = AtomicU8::new(10);
+        let index = NEXT.fetch_add(1, Ordering::Relaxed);
         let host = Self {
             server: Server::ready(),
-            name: name.to_owned(),
-            index: NEXT.fetch_add(1, Ordering::Relaxed),
+            // two tests may call theirs the same
+            instance: format!("{name}-{index}"),
+            index,
         };
-        host.lxc(["init", "-q", "bare", name]);
+        host.lxc(["init", "-q", "bare", &host.instance]);
         let root = host.root();
         fs::write(root.join("etc/hostname"), format!("{name}\n")).unwrap();
         let hosts = format!("127.0.0.1 localhost\n127.0.1.1 {name}\n");
@@ -155,28 +157,36 @@ impl LxdHost {
         host.authorize("root", public_key);
         let bridge = format!("bcmt{}", host.server.number);
         host.lxc(
-            ["config", "device", "add", "-q", name, "eth0", "nic"]
-                .into_iter()
-                .chain([
-                    "nictype=bridged",
-                    &format!("parent={bridge}"),
-                    "name=eth0",
-                    &format!("host_name={}", host.link()),
-                ]),
+            [
+                "config",
+                "device",
+                "add",
+                "-q",
+                &host.instance,
+                "eth0",
+                "nic",
+            ]
+            .into_iter()
+            .chain([
+                "nictype=bridged",
+                &format!("parent={bridge}"),
+                "name=eth0",
+                &format!("host_name={}", host.link()),
+            ]),
         );
         let net = format!(
             "raw.lxc=lxc.net.0.ipv4.address={}/24\nlxc.net.0.ipv4.gateway={}",
             host.address(),
             host.address_of(1),
         );
-        host.lxc(["config", "set", name, &net]);
+        host.lxc(["config", "set", &host.instance, &net]);
         host.boot();
         host
     }
 
     /// Starts it after [`Self::stop`] or [`Self::kill`] and waits for its sshd.
     pub fn boot(&self) {
-        self.lxc(["start", "-q", &self.name]);
+        self.lxc(["start", "-q", &self.instance]);
         wait_until("sshd answers", BOOT, || {
             TcpStream::connect_timeout(
                 &(self.address().parse::<std::net::IpAddr>().unwrap(), 22).into(),
@@ -188,12 +198,12 @@ impl LxdHost {
 
     /// Shuts it down.
     pub fn stop(&self) {
-        self.lxc(["stop", "-q", &self.name]);
+        self.lxc(["stop", "-q", &self.instance]);
     }
 
     /// Ends it as a power cut does.
     pub fn kill(&self) {
-        self.lxc(["stop", "-q", "--force", &self.name]);
+        self.lxc(["stop", "-q", "--force", &self.instance]);
     }
 
     /// Returns its address.
@@ -218,7 +228,7 @@ impl LxdHost {
     /// Returns its root folder, which is a folder of this machine.
     pub fn root(&self) -> PathBuf {
         let containers = self.server.dir.join("storage-pools/default/containers");
-        containers.join(&self.name).join("rootfs")
+        containers.join(&self.instance).join("rootfs")
     }
 
     /// Lets the holder of this key in.
@@ -272,7 +282,7 @@ impl LxdHost {
     /// Runs a shell script as its root, past sshd, and returns what came of it.
     pub fn try_run(&self, script: &str) -> Output {
         let mut command = self.server.lxc();
-        command.args(["exec", &self.name, "--", "sh", "-c", script]);
+        command.args(["exec", &self.instance, "--", "sh", "-c", script]);
         command.output().unwrap()
     }
 
@@ -351,6 +361,6 @@ impl LxdHost {
 impl Drop for LxdHost {
     fn drop(&mut self) {
         let mut delete = self.server.lxc();
-        let _ = delete.args(["delete", "--force", &self.name]).output();
+        let _ = delete.args(["delete", "--force", &self.instance]).output();
     }
 }

@@ -7,12 +7,13 @@ mod fan;
 mod hosts;
 mod instance;
 mod login;
+mod prepare;
 mod reach;
 mod status;
 mod swarm;
 mod tunnel;
 
-pub use reach::Certificates;
+pub use reach::{Certificates, with_cluster};
 
 use bcm_cluster::{Cluster, ClusterId, ClusterName, ClusterStore, HostName};
 use clap::Subcommand;

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::instance::Instance;
+use super::prepare::Prepare;
 use super::reach::{InCluster, with_cluster};
 use super::swarm::{Act, act, rejoin};
 use crate::app::App;
@@ -29,6 +30,16 @@ The host key is shown and compared with the host's own console; from then on the
 and a changed key is a hard stop. The key for the login stays on the device; its line for the host's
 authorized_keys is printed.")]
     Add(Box<Add>),
+    /// Make a member of a bare Debian or Ubuntu
+    #[command(after_help = "Examples:
+  bcm cluster host prepare node-1 --plan
+  bcm cluster host prepare node-1
+
+The plan is what the host lacks, and nothing else; it is shown, approved and signed on the device, and
+carried out as it was signed. Afterwards the account `bcm` is the only way in, with a certificate of the
+device: passwords, other keys and root are refused. A second run makes 0 changes; one that was cut is
+gone on with. The host installs packages from the sources that it has.")]
+    Prepare(Prepare),
     /// List the hosts
     #[command(after_help = "Example:\n  bcm cluster host list --json")]
     List,
@@ -122,6 +133,7 @@ impl Command {
     pub fn run(self, app: &mut App, json: bool) -> Result<(), Report> {
         match self {
             Self::Add(add) => add.run(app, json),
+            Self::Prepare(prepare) => prepare.run(app, json),
             Self::List => list(app, json),
             Self::Show { name } => show(app, &name, json),
             Self::Remove { name } => remove(app, &name, json),
