@@ -21,6 +21,7 @@ test: ## install what the tests need, start the real peers, run everything
 	@tests/peers/prepare
 	@tests/peers/rage
 	@tests/peers/bitcoind
+	@tests/peers/dockerimage
 	$(CARGO) test --locked --workspace
 
 check: fmt clippy doc deny ## everything that needs no test run, fastest first
@@ -47,6 +48,7 @@ bench: ## measure the release binary beside trezor-agent, age, gpg and hwi (GIB=
 	tests/bench/files.sh $(GIB)
 	tests/bench/wallet.sh
 	tests/bench/psbt.sh
+	$(CARGO) bench --locked --package bcm-stacks
 
 install: ## build the release binary and put it, also as age's plugin, into PREFIX/bin (default ~/.local/bin)
 	@.ci/need build

@@ -8,7 +8,22 @@
 /// `sh -c 'ls | wc -l'`. The escaping is that of POSIX shells; a user with `csh` or `fish` as login
 /// shell may see words with `!` or `\` differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemoteCommand(String);
+pub struct RemoteCommand {
+    line: String,
+    leashed: bool,
+}
+
+/// Runs its words in a session of their own, and ends that session when stdin does.
+const LEASH: &str = r#"exec 3<&0 </dev/null
+setsid -w "$@" 3<&- &
+run=$!
+{ exec >/dev/null 2>&1; cat <&3; kill -TERM "-$run"; sleep 2; kill -KILL "-$run"; } &
+watch=$!
+wait "$run"
+code=$?
+kill -KILL "$watch" 2>/dev/null
+exit "$code"
+"#;
 
 /// A word that no program can be given.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -36,12 +51,41 @@ impl RemoteCommand {
             shlex::try_quote(word).map_err(|_| CommandError::Zero(word.replace('\0', "?")))
         });
         let words: Vec<_> = words.collect::<Result<_, _>>()?;
-        Ok(Self(words.join(" ")))
+        Ok(Self {
+            line: words.join(" "),
+            leashed: false,
+        })
+    }
+
+    /// Takes a command that ends, with all that it started, when whoever runs it goes away.
+    ///
+    /// SSH tells a command nothing when its client is gone: without a terminal it goes on until it
+    /// writes. Its standard input is empty.
+    ///
+    /// # Errors
+    ///
+    /// Any [`CommandError`].
+    pub fn leashed<W: AsRef<str>>(words: &[W]) -> Result<Self, CommandError> {
+        if words.is_empty() {
+            return Err(CommandError::Empty);
+        }
+        let mut all = vec!["sh", "-c", LEASH, "sh"];
+        all.extend(words.iter().map(AsRef::as_ref));
+        let leashed = Self::new(&all)?;
+        Ok(Self {
+            leashed: true,
+            ..leashed
+        })
     }
 
     /// Returns the line for the remote shell.
     pub fn line(&self) -> &str {
-        &self.0
+        &self.line
+    }
+
+    /// Tells whether the command lives as long as its standard input.
+    pub(crate) fn is_leashed(&self) -> bool {
+        self.leashed
     }
 }
 

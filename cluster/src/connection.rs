@@ -1,20 +1,20 @@
 //! The system's `ssh`, with a configuration of ours and nothing of the user's.
 
-use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bcm_keystore::Hint;
-use bcm_keystore::ssh::SshKey;
-use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::client::{Client, ClientSettings, Ending, LoginKey};
 use crate::command::RemoteCommand;
-use crate::host::{DEFAULT_PORT, OnionError};
-use crate::host_key::{HostKeyError, KnownHosts, PinnedHost};
+use crate::host::OnionError;
+use crate::host_key::{HostKeyError, PinnedHost};
+use crate::master::Master;
+use crate::remote::{Remote, RemoteError};
 use crate::scan::scan;
 
 /// What `ssh` returns when it failed itself; a remote command may return it as well.
@@ -23,50 +23,23 @@ const SSH_FAILED: i32 = 255;
 /// How long a host is asked for its keys after a connection failed.
 const SCAN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The variables that programs of OpenSSH get to see; everything else is cleared.
-#[derive(Clone, Debug, Default)]
-pub struct ClientEnv(Vec<(OsString, OsString)>);
-
-impl ClientEnv {
-    /// The variables that are passed on.
-    pub const PASSED: [&'static str; 5] = ["HOME", "LANG", "LC_ALL", "PATH", "TERM"];
-
-    /// Picks them from an environment, such as `std::env::vars_os()`.
-    pub fn pick(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let passed = |name: &OsStr| Self::PASSED.iter().any(|passed| name == *passed);
-        Self(
-            variables
-                .into_iter()
-                .filter(|(name, _)| passed(name))
-                .collect(),
-        )
-    }
-
-    pub(crate) fn apply(&self, command: &mut Command) {
-        command.env_clear();
-        command.envs(self.0.iter().map(|(name, value)| (name, value)));
-    }
-}
-
 /// A login to a host whose key was accepted, with keys of an agent.
 ///
 /// `ssh` reads neither the user's nor the system's configuration and known hosts, offers no other
 /// keys, asks for no password, forwards nothing, and goes on only if the host proves the pinned key.
 #[derive(Debug)]
 pub struct Connection {
-    host: PinnedHost,
-    agent: PathBuf,
-    keys: usize,
-    folder: TempDir,
-    env: ClientEnv,
+    client: Client,
     command: Option<RemoteCommand>,
+    /// Keeps the connection to the server that this one goes through.
+    jump: Option<Arc<Master>>,
 }
 
 impl Connection {
-    /// Prepares a login to `host` with `keys`, which the agent at the socket `agent` holds.
+    /// Prepares a login to `host` with `keys`, which the agent holds.
     ///
-    /// They are offered in this order, and the device signs with the first that the host knows. Small
-    /// files (the accepted host key, the public keys) are kept in a private folder beside the socket
+    /// They are offered in this order, and the first that the host knows is used. Small files (the
+    /// accepted host key, the public keys) are kept in a private folder beside the agent's socket
     /// for as long as the connection is.
     ///
     /// # Errors
@@ -74,35 +47,27 @@ impl Connection {
     /// [`ConnectionError::Files`], [`ConnectionError::Path`] or [`ConnectionError::Onion`].
     pub fn new(
         host: PinnedHost,
-        keys: &[&SshKey],
-        agent: &Path,
-        env: ClientEnv,
+        keys: &[LoginKey],
+        settings: &ClientSettings,
     ) -> Result<Self, ConnectionError> {
-        host.destination().resolvable()?;
-        let parent = agent.parent().unwrap_or(Path::new("."));
-        let failed = |source| ConnectionError::Files {
-            folder: parent.to_owned(),
-            source,
-        };
-        let folder = tempfile::Builder::new()
-            .prefix("connect-")
-            .tempdir_in(parent)
-            .map_err(failed)?;
-        option_path(folder.path())?;
-        let known = KnownHosts::new(&[host.pin()]).to_string();
-        write_new(&folder.path().join("known_hosts"), &known).map_err(failed)?;
-        for (number, key) in keys.iter().enumerate() {
-            let path = folder.path().join(key_file(number));
-            write_new(&path, &format!("{key}\n")).map_err(failed)?;
-        }
         Ok(Self {
-            host,
-            agent: agent.to_owned(),
-            keys: keys.len(),
-            folder,
-            env,
+            client: Client::new(host, keys, settings)?,
             command: None,
+            jump: None,
         })
+    }
+
+    /// Goes the way that commands of `remote` go: through the server that the host is on, if it is.
+    ///
+    /// # Errors
+    ///
+    /// Any [`RemoteError`].
+    pub async fn through(mut self, remote: &Remote) -> Result<Self, RemoteError> {
+        self.jump = remote.jump().await?;
+        if let Some(jump) = &self.jump {
+            self.client.through(jump.control())?;
+        }
+        Ok(self)
     }
 
     /// Runs this command instead of a login shell.
@@ -123,7 +88,7 @@ impl Connection {
     /// Any [`ConnectionError`]; [`ConnectionError::Refused`] and [`ConnectionError::Failed`] before the
     /// login, [`ConnectionError::Cut`] and [`ConnectionError::Interrupted`] also after it.
     pub async fn run(&self) -> Result<ExitStatus, ConnectionError> {
-        let log = self.folder.path().join("log");
+        let log = self.client.folder().join("log");
         let mut command = self.command()?;
         command.arg("-E").arg(&log);
         self.address(&mut command);
@@ -132,11 +97,15 @@ impl Connection {
             return Ok(status);
         }
         // a host that does not answer now tells nothing about its key
-        if let Ok(offered) = scan(self.host.destination(), SCAN_PATIENCE, &self.env).await {
-            self.host.verify(&offered)?;
+        let host = self.client.host();
+        if self.jump.is_none()
+            && let Ok(offered) =
+                scan(host.destination(), SCAN_PATIENCE, self.client.settings()).await
+        {
+            host.verify(&offered)?;
         }
         let said = std::fs::read(&log).unwrap_or_default();
-        let login = self.host.destination().to_string();
+        let login = host.destination().to_string();
         match Ending::read(&String::from_utf8_lossy(&said)) {
             Ending::Command => Ok(status),
             Ending::Interrupted => Err(ConnectionError::Interrupted),
@@ -146,155 +115,29 @@ impl Connection {
         }
     }
 
-    /// Returns the command line up to the address, ready for options and other standard streams.
     fn command(&self) -> Result<Command, ConnectionError> {
-        let mut command = Command::new("ssh");
-        self.env.apply(&mut command);
-        command.env("SSH_AUTH_SOCK", &self.agent).kill_on_drop(true);
-        // -F: neither ~/.ssh/config nor /etc/ssh/ssh_config is read
-        command.args(["-F", "/dev/null"]);
-        for option in FIXED_OPTIONS {
+        let mut command = self.client.command()?;
+        for option in OPTIONS {
             command.args(["-o", option]);
-        }
-        let path = |name: &str| option_path(&self.folder.path().join(name));
-        for (name, value) in [
-            ("UserKnownHostsFile", path("known_hosts")?),
-            ("HostKeyAlgorithms", self.host.key().signature_algorithms()),
-        ] {
-            command.arg("-o").arg(format!("{name}={value}"));
-        }
-        for number in 0..self.keys {
-            let file = path(&key_file(number))?;
-            command.arg("-o").arg(format!("IdentityFile={file}"));
         }
         Ok(command)
     }
 
     /// Adds who, where and what.
     fn address(&self, command: &mut Command) {
-        let destination = self.host.destination();
-        if destination.port() != DEFAULT_PORT {
-            command.args(["-p", &destination.port().to_string()]);
-        }
-        command.args(["-l", destination.user(), "--", destination.host()]);
+        self.client.address(command);
         command.args(self.command.iter().map(RemoteCommand::line));
     }
 }
 
-fn key_file(number: usize) -> String {
-    format!("key-{number}.pub")
-}
-
-/// Why `ssh` returned 255, read from what it wrote to its log at the level VERBOSE.
-#[derive(Debug, PartialEq, Eq)]
-enum Ending {
-    /// The remote command returned it.
-    Command,
-    /// Ctrl-C, or another signal.
-    Interrupted,
-    /// The host knows none of the keys, or one was not used.
-    Refused,
-    /// There was no login.
-    Failed(String),
-    /// The connection ended after the login.
-    Cut(String),
-}
-
-impl Ending {
-    fn read(log: &str) -> Self {
-        let lines: Vec<_> = log.lines().map(str::trim).collect();
-        let has = |words: &str| lines.iter().any(|line| line.contains(words));
-        let last = lines.iter().rev().find(|line| !is_no_reason(line));
-        let reason = || last.map_or("`ssh` gave no reason".to_owned(), |line| (*line).to_owned());
-        let logged_in = lines
-            .iter()
-            .any(|line| line.starts_with("Authenticated to "));
-        if has("Killed by signal ") {
-            Self::Interrupted
-        } else if logged_in && last.is_none() {
-            Self::Command
-        } else if logged_in {
-            Self::Cut(reason())
-        } else if has("Permission denied (") || has("Too many authentication failures") {
-            Self::Refused
-        } else {
-            Self::Failed(reason())
-        }
-    }
-}
-
-/// Tells whether a line of the log says nothing of why `ssh` ended.
-fn is_no_reason(line: &str) -> bool {
-    const BEGINNINGS: [&str; 5] = [
-        "Authenticated to ",
-        "Authenticated using ",
-        "Transferred: ",
-        "Bytes per second: ",
-        "Warning: ",
-    ];
-    line.is_empty()
-        || BEGINNINGS.iter().any(|start| line.starts_with(start))
-        || line.starts_with("Connection to ") && line.ends_with(" closed.")
-}
-
-/// What holds for every connection: `ssh_config(5)`.
-const FIXED_OPTIONS: [&str; 29] = [
-    // our key, in our agent, and no other way in; the socket comes in the environment, unquoted
-    "IdentityAgent=SSH_AUTH_SOCK",
-    "IdentitiesOnly=yes",
-    "AddKeysToAgent=no",
-    "PKCS11Provider=none",
-    "PubkeyAuthentication=yes",
-    "PreferredAuthentications=publickey",
-    "PasswordAuthentication=no",
-    "KbdInteractiveAuthentication=no",
-    "GSSAPIAuthentication=no",
-    "HostbasedAuthentication=no",
-    "NumberOfPasswordPrompts=0",
-    // the pinned key, and no other
-    "GlobalKnownHostsFile=/dev/null",
-    "StrictHostKeyChecking=yes",
-    "UpdateHostKeys=no",
-    "CheckHostIP=no",
-    "VerifyHostKeyDNS=no",
-    "NoHostAuthenticationForLocalhost=no",
-    "CanonicalizeHostname=no",
-    // nothing passes but the terminal
-    "ForwardAgent=no",
-    "ForwardX11=no",
-    "ClearAllForwardings=yes",
-    "Tunnel=no",
-    "PermitLocalCommand=no",
+/// What holds for a login by hand, beside [`crate::client::FIXED_OPTIONS`].
+const OPTIONS: [&str; 4] = [
     "ControlMaster=no",
     "ControlPath=none",
-    "ProxyCommand=none",
     // a host that is gone is noticed
     "ConnectTimeout=30",
     "ServerAliveInterval=30",
-    // whether the login worked is read from the log
-    "LogLevel=VERBOSE",
 ];
-
-/// Writes a path as the value of an option: in quotes, with `%` doubled.
-fn option_path(path: &Path) -> Result<String, ConnectionError> {
-    let text = path.to_str().filter(|text| {
-        !text
-            .chars()
-            .any(|c| c.is_control() || matches!(c, '"' | '\\' | '$'))
-    });
-    let text = text.ok_or_else(|| ConnectionError::Path(path.to_owned()))?;
-    Ok(format!("\"{}\"", text.replace('%', "%%")))
-}
-
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    io::Write::write_all(&mut file, text.as_bytes())
-}
 
 /// Why there was no connection.
 #[derive(Debug, thiserror::Error)]

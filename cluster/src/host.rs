@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use bcm_keystore::Hint;
 use bcm_keystore::ssh::{SshIdentity, SshIdentityError};
+use serde::{Deserialize, Serialize};
 
 /// The port of SSH.
 pub const DEFAULT_PORT: u16 = 22;
@@ -14,7 +15,7 @@ pub const DEFAULT_PORT: u16 = 22;
 ///
 /// The names are those of [`SshIdentity`], whose rules keep a host from being taken for an option,
 /// a pattern of `known_hosts` or a piece of shell; a login and its key are written the same way.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Destination(SshIdentity);
 
 /// What stands for a host in a [`Destination`].
@@ -59,21 +60,6 @@ impl Destination {
             return HostKind::Onion;
         }
         HostKind::Name
-    }
-
-    /// Refuses an onion service: `ssh` would ask a resolver for its name, and tell the network.
-    ///
-    /// # Errors
-    ///
-    /// [`OnionError`].
-    pub(crate) fn resolvable(&self) -> Result<(), OnionError> {
-        match self.kind() {
-            HostKind::Onion => Err(OnionError {
-                host: self.host().to_owned(),
-                port: self.port(),
-            }),
-            HostKind::Name | HostKind::Address(_) => Ok(()),
-        }
     }
 
     /// Tells whether the host is this machine.
@@ -123,19 +109,22 @@ impl fmt::Display for Destination {
 
 /// An onion service that would be looked for outside Tor. Nothing was looked up.
 #[derive(Debug, thiserror::Error)]
-#[error("the onion service `{host}` is reached through Tor, which bcm does not do by itself yet")]
+#[error("there is no way to the onion service `{host}`")]
 pub struct OnionError {
     host: String,
-    port: u16,
+}
+
+impl OnionError {
+    pub(crate) fn new(destination: &Destination) -> Self {
+        Self {
+            host: destination.host().to_owned(),
+        }
+    }
 }
 
 impl Hint for OnionError {
     fn hint(&self) -> Option<String> {
-        let Self { host, port } = self;
-        Some(format!(
-            "forward a port through Tor, `socat TCP-LISTEN:2222,bind=127.0.0.1,fork \
-             SOCKS4A:127.0.0.1:{host}:{port},socksport=9050`, and connect to `user@127.0.0.1:2222`"
-        ))
+        Some("start Tor, and say where: `config set tor.socks=127.0.0.1:9050`".into())
     }
 }
 
@@ -177,14 +166,6 @@ mod tests {
         ] {
             assert_eq!(destination(text).kind(), kind, "{text}");
         }
-        let error = destination("a@x.onion:2").resolvable().unwrap_err();
-        assert!(
-            error
-                .hint()
-                .unwrap()
-                .contains("SOCKS4A:127.0.0.1:x.onion:2,")
-        );
-        assert!(destination("a@node1").resolvable().is_ok());
         assert!(destination("a@127.0.0.1").is_loopback());
         assert!(destination("a@localhost").is_loopback());
         assert!(!destination("a@node1").is_loopback());

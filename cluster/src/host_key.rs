@@ -5,13 +5,34 @@ use std::str::FromStr;
 
 use bcm_keystore::Hint;
 use bcm_keystore::ssh::HostPin;
+use serde::{Deserialize, Serialize};
 use ssh_key::{Algorithm, Fingerprint, HashAlg, PublicKey};
 
 use crate::host::Destination;
 
 /// The public key of a host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "PublicKey", into = "PublicKey")]
 pub struct HostKey(PublicKey);
+
+/// A public key of a kind that bcm does not accept for hosts.
+#[derive(Debug, thiserror::Error)]
+#[error("a host key is Ed25519, ECDSA or RSA")]
+pub struct HostKeyKind;
+
+impl TryFrom<PublicKey> for HostKey {
+    type Error = HostKeyKind;
+
+    fn try_from(key: PublicKey) -> Result<Self, HostKeyKind> {
+        Self::new(&key).ok_or(HostKeyKind)
+    }
+}
+
+impl From<HostKey> for PublicKey {
+    fn from(key: HostKey) -> Self {
+        key.0
+    }
+}
 
 impl HostKey {
     /// Takes a public key of a kind that bcm accepts for hosts: Ed25519, ECDSA, RSA.
@@ -187,6 +208,14 @@ impl KnownHosts {
             destination: destination.clone(),
             key: HostKey::new(&pin.key)?,
         })
+    }
+
+    /// Returns the proof for a host whose key is kept with the host itself, in the sealed store.
+    pub(crate) fn accepted(destination: &Destination, key: &HostKey) -> PinnedHost {
+        PinnedHost {
+            destination: destination.clone(),
+            key: key.clone(),
+        }
     }
 
     /// Decides about the keys that `destination` offers.

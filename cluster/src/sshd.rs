@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ssh_key::PublicKey;
 use tempfile::TempDir;
 
-use crate::connection::ClientEnv;
+use crate::client::{ClientEnv, ClientSettings};
 use crate::host_key::HostKey;
 
 /// A server that ends with its handle.
@@ -94,6 +94,18 @@ impl Sshd {
     }
 }
 
+impl Sshd {
+    /// Ends it and every login that it serves.
+    pub(crate) fn stop_with_its_children(&mut self) {
+        let parent = self.child.id().to_string();
+        let _ = Command::new("pkill")
+            .args(["-KILL", "-P", &parent])
+            .status();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Drop for Sshd {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -119,4 +131,14 @@ pub(crate) fn me() -> String {
 pub(crate) fn env() -> ClientEnv {
     let path = ("PATH".into(), "/usr/bin:/bin".into());
     ClientEnv::pick([path, ("SSH_ASKPASS".into(), "/bin/false".into())])
+}
+
+/// Settings without an agent and without a way to onions.
+pub(crate) fn settings() -> ClientSettings {
+    ClientSettings {
+        folder: std::env::temp_dir(),
+        agent: "/nonexistent".into(),
+        env: env(),
+        onion: None,
+    }
 }

@@ -16,6 +16,7 @@ pub mod signify;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod ssh;
+pub mod statement;
 pub mod store;
 pub mod unlock;
 pub mod wallet;

@@ -34,7 +34,16 @@ const SALT_BYTES: usize = 32;
 const DISPENSABLE: &str = "history";
 
 /// The documents that a new wallet's folder and its decoys start with: all that bcm ever writes.
-const DOCUMENTS: [&str; 6] = ["age", "history", "pgp", "spending", "ssh", "wallets"];
+const DOCUMENTS: [&str; 8] = [
+    "age",
+    "clusters",
+    "history",
+    "pgp",
+    "spending",
+    "ssh",
+    "statements",
+    "wallets",
+];
 
 /// Where bcm keeps its state on this computer.
 #[derive(Clone, Debug, PartialEq, Eq)]

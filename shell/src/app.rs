@@ -181,9 +181,16 @@ impl App {
             Command::Config(command) => command.run(self, json).map(done),
             Command::Device(command) => command.run(self, json).map(done),
             Command::Psbt(command) => command.run(self, json).map(done),
-            Command::Stack(command) => command.run(json).map(done),
+            Command::Statement(command) => {
+                if command.needs_unlock() {
+                    self.unlock_first()?;
+                }
+                command.run(self, json).map(done)
+            }
+            Command::Stack(command) => command.run(self, json).map(done),
             Command::Simulator(command) => command.run().map(done),
             Command::AgePlugin(command) => command.run().map(done),
+            Command::SshProxy(command) => command.run().map(done),
             Command::Gpg(command) => command.run().map(Outcome::Done),
             Command::Git(command) => {
                 if command.needs_unlock() {
@@ -208,6 +215,10 @@ impl App {
                 crate::commands::info::run(self, json).map(done)
             }
             Command::Ssh(command) => {
+                self.unlock_first()?;
+                command.run(self, json).map(Outcome::Done)
+            }
+            Command::Cluster(command) => {
                 self.unlock_first()?;
                 command.run(self, json).map(Outcome::Done)
             }
@@ -370,7 +381,12 @@ impl App {
     pub fn names(&self) -> Names {
         let names = |open: &mut session::Open| Names::read(open.session.store(), open.chain);
         let names = self.runtime().block_on(self.keeper.peek(names));
-        names.unwrap_or_default()
+        let mut names = names.unwrap_or_default();
+        // a catalogue that cannot be read is told of by whoever needs it
+        if let Ok(catalog) = crate::commands::stack::catalog(self) {
+            names.stacks = catalog.iter().map(|stack| stack.name.to_string()).collect();
+        }
+        names
     }
 
     /// Locks what is open.

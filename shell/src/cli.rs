@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    age, age_plugin, config, device, file, git, message, password, pgp, psbt, serve, simulator,
-    ssh, stack, wallet,
+    age, age_plugin, cluster, config, device, file, git, message, password, pgp, psbt, serve,
+    simulator, ssh, ssh_proxy, stack, statement, wallet,
 };
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
@@ -144,6 +144,9 @@ pub enum Command {
   bcm serve -- age -d -i identity notes.age
   bcm serve                    print BCM_SOCKET and SSH_AUTH_SOCK, serve until a signal")]
     Serve(serve::Serve),
+    /// Reach the machines of a cluster: add them, log in, run and copy on all of them
+    #[command(subcommand, after_help = "Example:\n  bcm cluster exec -- uptime")]
+    Cluster(Box<cluster::Command>),
     /// Make, fill and spend wallets whose keys stay on the device
     #[command(subcommand, after_help = "Example:\n  bcm wallet create savings")]
     Wallet(wallet::Command),
@@ -162,9 +165,12 @@ pub enum Command {
     /// Read and change the configuration
     #[command(subcommand, after_help = "Example:\n  bcm config set chain=regtest")]
     Config(config::Command),
-    /// Show the stacks that can be deployed
+    /// Show the stacks that can be deployed, check one of your own, plan
     #[command(subcommand, after_help = "Example:\n  bcm stack list")]
     Stack(stack::Command),
+    /// Look at what was approved and signed for a cluster
+    #[command(subcommand, after_help = "Example:\n  bcm statement list")]
+    Statement(statement::Command),
     /// Offer a Trezor in software to this and other programs
     #[command(
         subcommand,
@@ -186,6 +192,12 @@ pub enum Command {
         after_help = "Example:\n  age -d -i identity notes.age     with a bcm session running"
     )]
     AgePlugin(age_plugin::AgePlugin),
+    /// Reach an onion service for `ssh`, which runs it
+    #[command(
+        hide = true,
+        after_help = "Example:\n  ssh -o 'ProxyCommand=bcm ssh-proxy --socks 127.0.0.1:9050 %h %p' …"
+    )]
+    SshProxy(ssh_proxy::SshProxy),
     /// Sign and verify for git, which runs it as `bcm-gpg`
     #[command(
         hide = true,

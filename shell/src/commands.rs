@@ -2,6 +2,7 @@
 
 pub mod age;
 pub mod age_plugin;
+pub mod cluster;
 pub mod config;
 pub mod device;
 pub mod file;
@@ -14,5 +15,7 @@ pub mod psbt;
 pub mod serve;
 pub mod simulator;
 pub mod ssh;
+pub mod ssh_proxy;
 pub mod stack;
+pub mod statement;
 pub mod wallet;

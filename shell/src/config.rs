@@ -6,6 +6,7 @@
 mod key;
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use bcm_keystore::store::{create_private_dir, write_private};
 use bcm_keystore::{Chain, Hint};
 use toml_edit::{Document, DocumentMut, Item, TableLike};
 
-pub use key::{Color, Curve, Key, PassphraseOn, Value, ValueError};
+pub use key::{Color, ConfirmLogins, Curve, Key, PassphraseOn, Value, ValueError};
 
 /// Longest configuration that is read; nobody writes more by hand.
 const MAX_BYTES: u64 = 1 << 20;
@@ -260,6 +261,14 @@ impl Config {
         }
     }
 
+    /// Returns the folder of the person's own stacks.
+    pub fn stacks(&self) -> Option<PathBuf> {
+        match self.value(Key::StacksPath) {
+            Some(Value::Folder(path)) => Some(crate::env::expand_home(path.as_os_str())),
+            _ => None,
+        }
+    }
+
     /// Returns where wallets get blocks from.
     pub fn wallet_source(&self) -> Option<crate::wallet::Endpoint> {
         match self.value(Key::WalletSource) {
@@ -276,11 +285,27 @@ impl Config {
         }
     }
 
-    /// Returns Tor's SOCKS port.
-    pub fn wallet_tor(&self) -> Option<String> {
+    /// Returns Tor's SOCKS port for wallets.
+    pub fn wallet_tor(&self) -> String {
         match self.value(Key::WalletTor) {
-            Some(Value::Socket(address)) => Some(address.to_string()),
-            _ => None,
+            Some(Value::Socket(address)) => address.to_string(),
+            _ => self.tor_socks().to_string(),
+        }
+    }
+
+    /// Returns Tor's SOCKS port.
+    pub fn tor_socks(&self) -> SocketAddr {
+        match self.value(Key::TorSocks) {
+            Some(Value::Socket(address)) => *address,
+            _ => (Ipv4Addr::LOCALHOST, 9050).into(),
+        }
+    }
+
+    /// Returns what the device confirms of logins with certificates.
+    pub fn confirm_logins(&self) -> ConfirmLogins {
+        match self.value(Key::SshConfirm) {
+            Some(Value::Confirm(what)) => *what,
+            _ => ConfirmLogins::Session,
         }
     }
 

@@ -4,7 +4,10 @@ use std::error::Error;
 use std::fmt;
 
 use bcm_cluster::command::CommandError;
-use bcm_cluster::{ConnectionError, HostKeyError, ScanError};
+use bcm_cluster::docker::{SwarmError, TunnelError};
+use bcm_cluster::{
+    ClusterError, ConnectionError, EngineError, HostKeyError, RemoteError, ScanError,
+};
 use bcm_keystore::Hint;
 use bcm_keystore::age::{AgeError, AgeStoreError};
 use bcm_keystore::device::discovery::DiscoveryError;
@@ -14,12 +17,15 @@ use bcm_keystore::password::PasswordError;
 use bcm_keystore::pgp::{PgpError, PgpStoreError, UserIdError};
 use bcm_keystore::signify::SignifyError;
 use bcm_keystore::ssh::sshsig::SshSigError;
-use bcm_keystore::ssh::{AgentError, SshError, SshStoreError};
+use bcm_keystore::ssh::{AgentError, CertificateError, SshError, SshStoreError};
+use bcm_keystore::statement::StatementError;
 use bcm_keystore::store::StoreError;
 use bcm_keystore::unlock::UnlockError;
 use bcm_keystore::wallet::message::MessageError;
 use bcm_keystore::wallet::policy::PolicyError;
 use bcm_keystore::wallet::{PaymentError, PsbtError, SignError, WalletError};
+
+use bcm_stacks::{CatalogError, LintError, PlanError, RenderError};
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
@@ -83,6 +89,13 @@ impl Report {
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint.get_or_insert(hint.into());
+        self
+    }
+
+    /// Puts this next act in the place of the error's own, where there is one.
+    #[must_use]
+    pub fn hinting(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
         self
     }
 
@@ -241,6 +254,33 @@ impl From<SshError> for Report {
     }
 }
 
+impl From<CertificateError> for Report {
+    fn from(error: CertificateError) -> Self {
+        let kind = match &error {
+            CertificateError::Ssh(error) => of_ssh(error),
+            CertificateError::Clock => Kind::Failed,
+            _ => Kind::Usage,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<StatementError> for Report {
+    fn from(error: StatementError) -> Self {
+        let kind = match &error {
+            StatementError::Device(error) => of_device(error),
+            StatementError::Signing(error) => of_pgp(error),
+            error if error.is_verification() => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        let report = Self::new(kind, error);
+        match kind {
+            Kind::Verification => report.with_note("nothing was done"),
+            _ => report,
+        }
+    }
+}
+
 impl From<SshSigError> for Report {
     fn from(error: SshSigError) -> Self {
         let kind = match &error {
@@ -382,6 +422,55 @@ impl From<ConnectionError> for Report {
     }
 }
 
+impl From<RemoteError> for Report {
+    fn from(error: RemoteError) -> Self {
+        let kind = match &error {
+            RemoteError::HostKey { error, .. } => of_host_key(error),
+            RemoteError::Digest { .. } => Kind::Verification,
+            RemoteError::Refused { unsigned: true, .. } => Kind::Device,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<EngineError> for Report {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Remote(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<SwarmError> for Report {
+    fn from(error: SwarmError) -> Self {
+        match error {
+            SwarmError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<TunnelError> for Report {
+    fn from(error: TunnelError) -> Self {
+        match error {
+            TunnelError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<ClusterError> for Report {
+    fn from(error: ClusterError) -> Self {
+        let kind = match &error {
+            ClusterError::Store(error) => of_store(error),
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
 impl From<ScanError> for Report {
     fn from(error: ScanError) -> Self {
         Self::new(Kind::Failed, error)
@@ -396,6 +485,55 @@ impl From<CommandError> for Report {
 
 impl From<ClientError> for Report {
     fn from(error: ClientError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+fn of_catalog(error: &CatalogError) -> Kind {
+    match error {
+        CatalogError::Unknown { .. } | CatalogError::NotOnChain { .. } => Kind::Usage,
+        _ => Kind::Failed,
+    }
+}
+
+fn of_render(error: &RenderError) -> Kind {
+    match error {
+        RenderError::Catalog(error) => of_catalog(error),
+        RenderError::UnknownOption { .. }
+        | RenderError::OptionValue { .. }
+        | RenderError::UnknownVariant { .. }
+        | RenderError::Pruned { .. }
+        | RenderError::Apart { .. } => Kind::Usage,
+        RenderError::BelowMinimum { .. } => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<CatalogError> for Report {
+    fn from(error: CatalogError) -> Self {
+        Self::new(of_catalog(&error), error)
+    }
+}
+
+impl From<RenderError> for Report {
+    fn from(error: RenderError) -> Self {
+        Self::new(of_render(&error), error)
+    }
+}
+
+impl From<PlanError> for Report {
+    fn from(error: PlanError) -> Self {
+        let kind = match &error {
+            PlanError::Render(error) => of_render(error),
+            PlanError::Foreign { .. } | PlanError::Network { .. } => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<LintError> for Report {
+    fn from(error: LintError) -> Self {
         Self::new(Kind::Failed, error)
     }
 }

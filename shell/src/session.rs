@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bcm_cluster::{ClusterStore, Connections};
 use bcm_keystore::device::Release;
 use bcm_keystore::{Chain, Device, DeviceError, Session, Unlocked};
 use tokio::sync::{MutexGuard, oneshot};
@@ -88,6 +89,10 @@ pub struct Open {
     pub chain: Chain,
     /// The agent, once something asked for it.
     pub agent: Option<crate::commands::ssh::RunningAgent>,
+    /// The certificates that connections to hosts offer, by cluster.
+    pub certificates: crate::commands::cluster::Certificates,
+    /// The connections to hosts, once something asked for one.
+    pub connections: Option<Connections>,
     watcher: Watcher,
 }
 
@@ -329,7 +334,7 @@ impl Keeper {
             label: info.name().to_owned(),
             wallet: session.wallet().to_string(),
             chain,
-            cluster: None,
+            cluster: current_cluster(&session),
             simulated: info.simulated,
         });
         self.activity.set_limit(idle);
@@ -338,6 +343,8 @@ impl Keeper {
             session,
             chain,
             agent: None,
+            certificates: Arc::default(),
+            connections: None,
             watcher: Watcher(watcher),
         });
         if self.agent_wanted.load(Ordering::Relaxed)
@@ -358,6 +365,13 @@ impl Keeper {
             if let Some(status) = lock(&self.status).as_mut() {
                 status.chain = chain;
             }
+        }
+    }
+
+    /// Works with another cluster from now on.
+    pub fn set_cluster(&self, cluster: Option<String>) {
+        if let Some(status) = lock(&self.status).as_mut() {
+            status.cluster = cluster;
         }
     }
 
@@ -399,9 +413,11 @@ impl Keeper {
         let Open {
             session,
             agent,
+            connections,
             watcher,
             ..
         } = *open;
+        drop(connections);
         drop(agent);
         // a device that does not answer is not waited for: what it opened is dropped here
         let _ = tokio::time::timeout(LOCK_WAIT, session.lock()).await;
@@ -409,6 +425,12 @@ impl Keeper {
         drop(watcher);
         true
     }
+}
+
+/// Names the cluster that is in use; a store that cannot be read is told of by whoever needs it.
+fn current_cluster(session: &Session<Unlocked>) -> Option<String> {
+    let clusters = ClusterStore::new(session.store().clone()).read().ok()?;
+    Some(clusters.current().ok()?.name.to_string())
 }
 
 fn locked() -> Report {

@@ -76,6 +76,21 @@ pub fn printable_lines(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Takes what a program on a host printed: no escapes, no control characters but ends of lines and tabs.
+pub fn printable_output(bytes: &[u8]) -> String {
+    // what strips escapes takes tabs for escapes too
+    const TAB: &str = "\u{f8ff}";
+    let text = String::from_utf8_lossy(bytes).replace('\t', TAB);
+    let text = strip_ansi_escapes::strip_str(text).replace(TAB, "\t");
+    text.chars()
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            c if is_printable(c) => c,
+            _ => '?',
+        })
+        .collect()
+}
+
 fn is_printable(c: char) -> bool {
     let invisible = matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -181,5 +196,12 @@ mod tests {
     fn foreign_text_is_made_printable() {
         assert_eq!(printable("node\u{1b}[31m\u{202e}1\n"), "node?[31m?1?");
         assert_eq!(printable("příliš 日本"), "příliš 日本");
+    }
+
+    #[test]
+    fn what_a_host_printed_is_made_printable() {
+        let said = "\u{1b}[31mred\u{1b}[0m\ta\u{1b}]0;title\u{7}b\r\n\u{202e}x\n";
+        assert_eq!(printable_output(said.as_bytes()), "red\tab\n?x\n");
+        assert_eq!(printable_output(b"\xff\x00z"), "\u{fffd}z");
     }
 }

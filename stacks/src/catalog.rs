@@ -1,12 +1,19 @@
 //! The catalogue: every stack that bcm knows.
 
-use std::collections::BTreeMap;
+mod folder;
+mod lint;
 
-use bcm_keystore::Hint;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use bcm_keystore::{Chain, Hint};
 use include_dir::{Dir, include_dir};
 
 use crate::graph;
-use crate::stack::{Stack, StackName};
+use crate::stack::{FileName, Stack, StackName, TextError, Tunnel};
+
+pub use folder::Folder;
+pub use lint::Defect;
 
 static BUILTIN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/catalog");
 
@@ -14,6 +21,7 @@ static BUILTIN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/catalog");
 #[derive(Clone, Debug)]
 pub struct Catalog {
     stacks: BTreeMap<StackName, Stack>,
+    templates: BTreeMap<StackName, BTreeMap<FileName, String>>,
 }
 
 impl Catalog {
@@ -23,34 +31,55 @@ impl Catalog {
     ///
     /// Never: a test reads every compiled-in file.
     pub fn builtin() -> Self {
-        let files = BUILTIN.dirs().map(|folder| {
-            let name = folder.path().to_string_lossy().into_owned();
-            let text = folder
-                .get_file(folder.path().join("stack.toml"))
-                .and_then(include_dir::File::contents_utf8)
-                .unwrap_or_default();
-            (name, text)
-        });
-        Self::from_files(files).expect("the compiled-in catalogue is tested")
+        Self::from_folders(folder::compiled_in(&BUILTIN))
+            .expect("the compiled-in catalogue is tested")
     }
 
-    /// Reads a catalogue out of the texts of its `stack.toml` files, each with its folder's name.
+    /// Returns the compiled-in catalogue and every stack below `path`.
     ///
     /// # Errors
     ///
-    /// Fails when a file is not of schema 1, or when the stacks do not fit together.
-    pub fn from_files<N: AsRef<str>, T: AsRef<str>>(
-        files: impl IntoIterator<Item = (N, T)>,
-    ) -> Result<Self, CatalogError> {
+    /// Fails when a folder cannot be read or does not fit, also when it describes a stack that is
+    /// compiled in: a name means one thing.
+    pub fn with_folder(path: &Path) -> Result<Self, CatalogError> {
+        let mut folders = folder::compiled_in(&BUILTIN);
+        folders.extend(folder::read_all(path)?);
+        Self::from_folders(folders)
+    }
+
+    /// Checks one stack in the folder `path`, beside the compiled-in ones.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what a catalogue with that folder would fail with.
+    pub fn lint(path: &Path) -> Result<(Self, StackName), CatalogError> {
+        let mine = folder::read(path)?;
+        let (stack, _) = read(mine.clone())?;
+        let mut folders = folder::compiled_in(&BUILTIN);
+        // an author may work on one of ours
+        folders.retain(|folder| folder.name != mine.name);
+        folders.push(mine);
+        Ok((Self::from_folders(folders)?, stack.name))
+    }
+
+    /// Makes a catalogue out of folders.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a folder is not of schema 1, or when the stacks do not fit together.
+    pub fn from_folders(folders: impl IntoIterator<Item = Folder>) -> Result<Self, CatalogError> {
         let mut stacks = BTreeMap::new();
-        for (folder, text) in files {
-            let stack = read(folder.as_ref(), text.as_ref())?;
+        let mut templates = BTreeMap::new();
+        for folder in folders {
+            let (stack, files) = read(folder)?;
+            templates.insert(stack.name.clone(), files);
             if let Some(twice) = stacks.insert(stack.name.clone(), stack) {
                 return Err(CatalogError::Twice { name: twice.name });
             }
         }
         graph::check(&stacks)?;
-        Ok(Self { stacks })
+        across(&stacks)?;
+        Ok(Self { stacks, templates })
     }
 
     /// Returns every stack, by name.
@@ -68,9 +97,14 @@ impl Catalog {
             .ok()
             .and_then(|name: StackName| self.stacks.get(&name))
             .ok_or_else(|| CatalogError::Unknown {
-                name: name.escape_debug().to_string(),
+                name: name.escape_debug().take(80).collect(),
                 known: self.stacks.keys().cloned().collect(),
             })
+    }
+
+    /// Returns the text of a template in the folder of a stack.
+    pub fn template(&self, stack: &StackName, file: &FileName) -> Option<&str> {
+        Some(self.templates.get(stack)?.get(file)?.as_str())
     }
 
     /// Returns the named stacks and all that they need, each after what it needs.
@@ -90,32 +124,176 @@ impl Catalog {
             .collect::<Result<Vec<_>, _>>()?;
         Ok(graph::order(&self.stacks, &wanted))
     }
+
+    /// Returns the order as [`Catalog::start_order`] does, of stacks that all run on `chain`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`CatalogError::NotOnChain`] for a stack that does not.
+    pub fn order_on<N: AsRef<str>>(
+        &self,
+        chain: Chain,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<Vec<&Stack>, CatalogError> {
+        let order = self.start_order(names)?;
+        match order.iter().find(|stack| !stack.runs_on(chain)) {
+            None => Ok(order),
+            Some(stack) => Err(CatalogError::NotOnChain {
+                stack: stack.name.clone(),
+                chain,
+                chains: stack.chains.clone(),
+            }),
+        }
+    }
 }
 
-fn read(folder: &str, text: &str) -> Result<Stack, CatalogError> {
-    let stack: Stack = toml::from_str(text).map_err(|source| CatalogError::Syntax {
-        folder: folder.to_owned(),
+fn read(folder: Folder) -> Result<(Stack, BTreeMap<FileName, String>), CatalogError> {
+    let Folder {
+        name: folder,
+        stack: text,
+        templates,
+    } = folder;
+    // the version first: of another one nothing else is known
+    #[derive(serde::Deserialize)]
+    struct Schema {
+        schema: u32,
+    }
+    let syntax = |source| CatalogError::Syntax {
+        folder: folder.clone(),
         source: Box::new(source),
-    })?;
-    if stack.schema() != Stack::SCHEMA {
+    };
+    let Schema { schema } = toml::from_str(&text).map_err(syntax)?;
+    if schema != Stack::SCHEMA {
         return Err(CatalogError::Schema {
-            folder: folder.to_owned(),
-            found: stack.schema(),
+            folder,
+            found: schema,
         });
     }
+    let stack: Stack = toml::from_str(&text).map_err(syntax)?;
+    debug_assert_eq!(stack.schema(), schema);
     if stack.name.as_str() != folder {
         return Err(CatalogError::Misnamed {
-            folder: folder.to_owned(),
+            folder,
             name: stack.name,
         });
     }
-    Ok(stack)
+    let files: BTreeSet<&str> = templates.keys().map(FileName::as_str).collect();
+    lint::check(&stack, &files).map_err(|defect| CatalogError::Defect {
+        stack: stack.name.clone(),
+        defect,
+    })?;
+    Ok((stack, templates))
+}
+
+/// Checks what one stack says of another.
+fn across(stacks: &BTreeMap<StackName, Stack>) -> Result<(), CatalogError> {
+    for stack in stacks.values() {
+        let missing = |place: String, what, name: &str| CatalogError::Defect {
+            stack: stack.name.clone(),
+            defect: Defect::Missing {
+                place,
+                what,
+                name: name.to_owned(),
+            },
+        };
+        for service in &stack.services {
+            for mount in &service.mounts {
+                let Some(owner) = &mount.of else { continue };
+                let volumes = &stacks[owner].volumes;
+                if !volumes.iter().any(|volume| volume.name == mount.volume) {
+                    let place = format!("a mount of `{}`", service.name);
+                    return Err(missing(place, "volume", mount.volume.as_str()));
+                }
+            }
+        }
+        if let Some(desktop) = &stack.desktop {
+            let Tunnel {
+                stack: far,
+                service,
+                port,
+            } = &desktop.tunnel;
+            let far = &stacks[far];
+            let found = far.service(service.as_str());
+            let there = |chain: &Chain| {
+                found.is_some_and(|found| found.ports_on(*chain).contains_key(port.as_str()))
+            };
+            if !stack.chains.iter().all(there) {
+                return Err(missing("the tunnel".into(), "port", port.as_str()));
+            }
+        }
+        for needs in &stack.depends {
+            if let Some(chain) = stack
+                .chains
+                .iter()
+                .find(|chain| !stacks[needs].runs_on(**chain))
+            {
+                return Err(CatalogError::NeedsOffChain {
+                    stack: stack.name.clone(),
+                    needs: needs.clone(),
+                    chain: *chain,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Why a catalogue cannot be used, or a stack not be found in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CatalogError {
+    /// The file system refused.
+    #[error("cannot read `{}`", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder without a `stack.toml`.
+    #[error("`{}` has no `stack.toml`", path.display())]
+    NoStack {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Something in a stack's folder that is neither a file nor hidden: a link, a folder.
+    #[error("`{}` is not a file", path.display())]
+    NoFile {
+        /// What it is.
+        path: PathBuf,
+    },
+    /// A file whose name is a trick.
+    #[error("in `{folder}`")]
+    FileName {
+        /// The folder of the stack.
+        folder: String,
+        /// What is wrong with it.
+        #[source]
+        source: TextError,
+    },
+    /// A file that is too long.
+    #[error("`{}` is longer than {most} bytes", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// How long it may be.
+        most: u64,
+    },
+    /// A folder with too much in it.
+    #[error("`{}` holds more than {most} files", path.display())]
+    TooMany {
+        /// The folder.
+        path: PathBuf,
+        /// How many it may hold.
+        most: usize,
+    },
+    /// A file that is not UTF-8.
+    #[error("`{}` is not UTF-8 text", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file is not what schema 1 asks for.
     #[error("cannot read `{folder}/stack.toml`")]
     Syntax {
@@ -144,6 +322,15 @@ pub enum CatalogError {
         /// The name in the file.
         name: StackName,
     },
+    /// A description that does not fit together.
+    #[error("stack `{stack}` does not fit together")]
+    Defect {
+        /// The stack.
+        stack: StackName,
+        /// What does not fit.
+        #[source]
+        defect: Defect,
+    },
     /// Two stacks of one name.
     #[error("stack `{name}` is described twice")]
     Twice {
@@ -158,11 +345,31 @@ pub enum CatalogError {
         /// What it needs.
         needs: StackName,
     },
+    /// A stack that needs one which does not run on one of its chains.
+    #[error("stack `{stack}` runs on {chain} and needs `{needs}`, which does not")]
+    NeedsOffChain {
+        /// The stack.
+        stack: StackName,
+        /// What it needs.
+        needs: StackName,
+        /// The chain.
+        chain: Chain,
+    },
     /// Stacks that need each other.
-    #[error("stacks need each other: {}", chain(.cycle))]
+    #[error("stacks need each other: {}", way(.cycle))]
     Cycle {
         /// The way round, with the first at the end again.
         cycle: Vec<StackName>,
+    },
+    /// A stack that does not run on the chain.
+    #[error("stack `{stack}` does not run on {chain}")]
+    NotOnChain {
+        /// The stack.
+        stack: StackName,
+        /// The chain.
+        chain: Chain,
+        /// Where it runs.
+        chains: Vec<Chain>,
     },
     /// A name that is not in the catalogue.
     #[error("unknown stack `{name}`")]
@@ -174,7 +381,7 @@ pub enum CatalogError {
     },
 }
 
-fn chain(names: &[StackName]) -> String {
+fn way(names: &[StackName]) -> String {
     let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
     quoted.join(" -> ")
 }
@@ -190,9 +397,29 @@ impl Hint for CatalogError {
                 Some(format!("write `name = \"{folder}\"`, or rename the folder"))
             }
             Self::Dangling { needs, .. } => Some(format!("add a folder `{needs}`")),
+            Self::NotOnChain { chains, .. } => {
+                let chains: Vec<_> = chains.iter().map(|chain| chain.name()).collect();
+                Some(format!("it runs on {}", chains.join(", ")))
+            }
+            Self::Twice { name } => Some(format!("rename one of them, as `my-{name}`")),
+            Self::NoFile { .. } => Some("put the file itself there".into()),
+            Self::NoStack { .. } => {
+                Some("name the folder of one stack, with a `stack.toml` in it".into())
+            }
+            Self::Defect {
+                defect: Defect::Unused { .. },
+                ..
+            } => Some("name it in a `[[service.file]]`, or remove it".into()),
             _ => None,
         }
     }
+}
+
+/// Returns a folder that is compiled in, for tests that change it.
+#[cfg(test)]
+pub(crate) fn tests_folder(name: &str) -> Folder {
+    let mut folders = folder::compiled_in(&BUILTIN).into_iter();
+    folders.find(|folder| folder.name == name).unwrap()
 }
 
 #[cfg(test)]

@@ -89,3 +89,65 @@ fn follow<'a>(
     done.insert(name);
     Ok(())
 }
+
+/// How a graph is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GraphFormat {
+    /// A line for each stack, each after what it needs.
+    Text,
+    /// For Graphviz.
+    Dot,
+    /// For Mermaid, which Markdown renders.
+    Mermaid,
+}
+
+/// Writes out what needs what. Stacks come in the order in which they start; what is used but not needed is in
+/// brackets, or dashed.
+pub fn draw(stacks: &[&Stack], format: GraphFormat) -> String {
+    let names: BTreeSet<_> = stacks.iter().map(|stack| &stack.name).collect();
+    let used = |stack: &Stack| -> Vec<StackName> {
+        let used = stack.optional.iter().filter(|name| names.contains(name));
+        used.cloned().collect()
+    };
+    let mut lines = Vec::new();
+    match format {
+        GraphFormat::Text => {
+            for stack in stacks {
+                let needs = stack.depends.iter().map(ToString::to_string);
+                let used = used(stack).into_iter().map(|name| format!("({name})"));
+                let before: Vec<_> = needs.chain(used).collect();
+                let arrow = if before.is_empty() { "" } else { " -> " };
+                lines.push(format!("{}{arrow}{}", stack.name, before.join(" ")));
+            }
+        }
+        GraphFormat::Dot => {
+            lines.push("digraph stacks {".to_owned());
+            for stack in stacks {
+                lines.push(format!("    \"{}\";", stack.name));
+                for needs in &stack.depends {
+                    lines.push(format!("    \"{}\" -> \"{needs}\";", stack.name));
+                }
+                for uses in used(stack) {
+                    lines.push(format!(
+                        "    \"{}\" -> \"{uses}\" [style=dashed];",
+                        stack.name
+                    ));
+                }
+            }
+            lines.push("}".to_owned());
+        }
+        GraphFormat::Mermaid => {
+            lines.push("graph TD".to_owned());
+            for stack in stacks {
+                lines.push(format!("    {}", stack.name));
+                for needs in &stack.depends {
+                    lines.push(format!("    {} --> {needs}", stack.name));
+                }
+                for uses in used(stack) {
+                    lines.push(format!("    {} -.-> {uses}", stack.name));
+                }
+            }
+        }
+    }
+    lines.join("\n")
+}

@@ -1,8 +1,31 @@
 #![doc = include_str!("../README.md")]
 
 mod catalog;
+mod configuration;
+mod desired;
 mod graph;
+mod lint;
+mod observe;
+mod onion;
+mod plan;
+pub mod render;
+pub mod secret;
 mod stack;
+mod verify;
 
-pub use catalog::{Catalog, CatalogError};
-pub use stack::{Kind, Maintenance, Stack, StackName, StackNameError, Upstream};
+pub use catalog::{Catalog, CatalogError, Defect, Folder};
+pub use configuration::{Configuration, ImageChoice, OnionClient};
+pub use graph::{GraphFormat, draw};
+pub use lint::{LintError, Linted, lint};
+pub use observe::{
+    ApiVersion, Observed, ObservedConfig, ObservedContainer, ObservedHost, ObservedNetwork,
+    ObservedSecret, ObservedService,
+};
+pub use plan::{
+    Change, Method, Operation, Plan, PlanError, SecretBodies, ServiceState, State, Thing,
+    Unresolved, Verb, plan, spec_digest,
+};
+pub use render::{RenderError, Rendered, Warning};
+pub use secret::{SecretId, Secrets};
+pub use stack::*;
+pub use verify::{Deviation, verify};

@@ -202,6 +202,11 @@ impl Running {
         signal(self.id(), rustix::process::Signal::TERM);
     }
 
+    /// Sends SIGINT, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        signal(self.id(), rustix::process::Signal::INT);
+    }
+
     /// Sends SIGKILL.
     pub fn kill(&self) {
         signal(self.id(), rustix::process::Signal::KILL);

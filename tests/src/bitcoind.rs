@@ -201,8 +201,12 @@ impl Drop for Electrs {
     }
 }
 
-/// Finds a program, and fetches all of them first where they are missing.
-fn program(name: &str) -> PathBuf {
+/// Finds `bitcoind`, `bitcoin-cli` or `electrs`, and fetches all of them first where they are missing.
+///
+/// # Panics
+///
+/// When they cannot be fetched.
+pub fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| prepared("bitcoind"));
     folder.join("bin").join(name)

@@ -8,6 +8,7 @@
 
 mod bcm;
 mod bitcoind;
+mod dockerd;
 mod electrum;
 mod environment;
 mod fake;
@@ -20,7 +21,8 @@ mod tor;
 mod wait;
 
 pub use bcm::{Bcm, Output, Running};
-pub use bitcoind::{Bitcoind, Electrs};
+pub use bitcoind::{Bitcoind, Electrs, program as bitcoind_program};
+pub use dockerd::{Dockerd, IMAGE, Plug, Wire};
 pub use electrum::Electrum;
 pub use environment::TestEnv;
 pub use fake::{FakeBridge, FakeDevice, FakeTor};

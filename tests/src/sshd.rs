@@ -24,7 +24,16 @@ impl Sshd {
     ///
     /// When sshd is not installed or does not come up.
     pub fn start(env: &TestEnv) -> Self {
-        let dir = env.path().join("sshd");
+        Self::named(env, "sshd")
+    }
+
+    /// Starts one in a folder of this name, beside others.
+    ///
+    /// # Panics
+    ///
+    /// When sshd is not installed or does not come up.
+    pub fn named(env: &TestEnv, name: &str) -> Self {
+        let dir = env.path().join(name);
         fs::create_dir(&dir).unwrap();
         let keygen = env
             .command("/usr/bin/ssh-keygen")
@@ -33,7 +42,9 @@ impl Sshd {
             .status()
             .expect("ssh-keygen is installed");
         assert!(keygen.success());
-        fs::write(dir.join("authorized_keys"), "").unwrap();
+        for name in ["authorized_keys", "ca.pub", "revoked"] {
+            fs::write(dir.join(name), "").unwrap();
+        }
         if rustix::process::geteuid().is_root() {
             // Debian makes it when the service starts, which it does not have to.
             fs::create_dir_all("/run/sshd").unwrap();
@@ -53,6 +64,22 @@ impl Sshd {
         let path = self.dir.join("authorized_keys");
         let keys = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("{keys}{}\n", public_key.trim_end())).unwrap();
+    }
+
+    /// Lets in whoever this CA certified.
+    pub fn trust(&self, ca: &str) {
+        fs::write(self.dir.join("ca.pub"), format!("{}\n", ca.trim_end())).unwrap();
+    }
+
+    /// Returns the file of `RevokedKeys`.
+    pub fn revoked(&self) -> PathBuf {
+        self.dir.join("revoked")
+    }
+
+    /// Writes a `known_hosts` with its key and returns the file.
+    pub fn known_hosts(&self, env: &TestEnv) -> PathBuf {
+        let key = fs::read_to_string(self.dir.join("host_key.pub")).unwrap();
+        env.write("known", format!("[127.0.0.1]:{} {key}", self.port))
     }
 
     /// Returns the port it listens on.
@@ -103,6 +130,19 @@ impl Sshd {
         self
     }
 
+    /// Ends every login that it serves, as a network that is cut does; it goes on listening.
+    pub fn cut_command(&self) -> String {
+        format!("pkill -KILL -P {}", self.child.id())
+    }
+
+    /// Ends it, and every login that it serves.
+    pub fn halt(&mut self) {
+        let _ = std::process::Command::new("/usr/bin/pkill")
+            .args(["-KILL", "-P", &self.child.id().to_string()])
+            .status();
+        self.stop();
+    }
+
     /// Returns what it logged.
     pub fn log(&self) -> String {
         log(&self.dir)
@@ -126,6 +166,8 @@ fn try_start(env: &TestEnv, dir: &Path, port: u16) -> Option<Child> {
         "ListenAddress 127.0.0.1:{port}\n\
          HostKey {dir_text}/host_key\n\
          AuthorizedKeysFile {dir_text}/authorized_keys\n\
+         TrustedUserCAKeys {dir_text}/ca.pub\n\
+         RevokedKeys {dir_text}/revoked\n\
          PidFile {dir_text}/pid\n\
          PasswordAuthentication no\n\
          KbdInteractiveAuthentication no\n\

@@ -492,6 +492,73 @@ pub const THREATS: &[Threat] = &[
             "keystore/src/wallet/book/tests.rs::two_programs_that_use_one_wallet_lose_nothing_to_each_other",
         ],
     },
+    Threat {
+        id: "T-40",
+        title: "A plan that was approved once is carried out again, late, elsewhere or out of order",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "Cluster, chain, serial, the digest of the statement before and an end stand in what is \
+                     signed; one that is replayed, skipped, forked, expired or for another place is refused",
+        tests: &[
+            "keystore/src/statement/tests/refusals.rs::a_statement_is_good_in_one_place_for_a_while",
+            "keystore/src/statement/tests/ledger.rs::the_ledger_takes_statements_in_their_order_and_once",
+            "keystore/src/statement/tests/ledger.rs::of_two_that_go_on_from_one_statement_the_ledger_takes_one",
+        ],
+    },
+    Threat {
+        id: "T-41",
+        title: "A plan is changed, or put in the place of another, after the person approved it",
+        asset: Asset::Consent,
+        adversary: Adversary::Neighbour,
+        mitigation: "There is one spelling of a statement; both signatures cover it, are checked again \
+                     before the first act, and whatever acts demands the proof that one function makes",
+        tests: &[
+            "keystore/src/statement/tests/refusals.rs::any_changed_byte_is_refused",
+            "keystore/src/statement/tests/refusals.rs::no_signature_stands_in_for_another",
+            "keystore/src/statement/tests/form.rs::every_other_spelling_is_refused",
+            "tests/it/statement.rs::what_was_signed_is_listed_verified_and_exported_for_gpg",
+        ],
+    },
+    Threat {
+        id: "T-42",
+        title: "The device shows one plan and signs another: an OpenPGP signature covers no text",
+        asset: Asset::Consent,
+        adversary: Adversary::Neighbour,
+        mitigation: "What acts on a cluster needs the bound approval too: the device signs the text that it \
+                     shows, and a verifier computes that text from the statement, by a pinned key",
+        tests: &[
+            "keystore/src/statement/tests/form.rs::approvals_of_the_genuine_device_verify_and_no_others",
+            "keystore/src/statement/tests/form.rs::the_text_on_the_device_is_as_documented",
+            "keystore/src/statement/tests/refusals.rs::no_signature_stands_in_for_another",
+        ],
+    },
+    Threat {
+        id: "T-43",
+        title: "Another program has the session's key, which asks nobody, log in where it likes",
+        asset: Asset::Hosts,
+        adversary: Adversary::Neighbour,
+        mitigation: "The agent signs with it only logins to hosts that the certificate is meant for, whose \
+                     key the client proved; no files, nothing forwarded; `ssh.confirm=each` has the device \
+                     confirm each login",
+        tests: &[
+            "keystore/src/ssh/agent/tests/certified.rs::the_session_key_logs_in_to_its_hosts_and_does_nothing_else",
+            "tests/it/ssh_certificate.rs::another_program_cannot_take_the_certificate_to_another_host",
+            "tests/it/ssh_certificate.rs::each_login_is_confirmed_where_that_was_chosen",
+        ],
+    },
+    Threat {
+        id: "T-44",
+        title: "A certificate outlives the session, or the person's trust in it",
+        asset: Asset::Hosts,
+        adversary: Adversary::DiskReader,
+        mitigation: "Its key lies in locked memory alone and is wiped with the lock; it ends within 12 hours; \
+                     what was issued is noted before it is used, and a list revokes it on the hosts",
+        tests: &[
+            "tests/it/ssh_certificate.rs::locking_drops_the_certificate",
+            "tests/it/ssh_certificate.rs::an_expired_certificate_is_refused",
+            "tests/it/ssh_certificate.rs::a_revoked_certificate_is_refused",
+        ],
+    },
 ];
 
 #[cfg(test)]

@@ -3,16 +3,18 @@ use std::sync::{Arc, Mutex};
 
 use bcm_keystore::Curve;
 use bcm_keystore::device::DeviceError;
+use bcm_keystore::ssh::SshKey;
 use bcm_keystore::ssh::{Agent, AgentEvent, AgentHandle, Purpose, Signer, SshError};
 use futures::future::BoxFuture;
 use p256::ecdsa::signature::Signer as _;
 use ssh_key::Signature;
 use ssh_key::private::{Ed25519Keypair, PrivateKey};
+use tempfile::TempDir;
 
 use super::*;
 use crate::host::Destination;
-use crate::host_key::{FirstContact, HostKey};
-use crate::sshd::{Sshd, env, me};
+use crate::host_key::{FirstContact, HostKey, KnownHosts};
+use crate::sshd::{Sshd, env, me, settings};
 
 /// A key in software in place of the device.
 struct Software {
@@ -51,7 +53,7 @@ struct Stage {
     destination: Destination,
     agent: AgentHandle,
     events: Arc<Mutex<Vec<AgentEvent>>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Stage {
@@ -79,13 +81,21 @@ impl Stage {
             destination,
             agent: agent.unwrap(),
             events,
-            _folder: folder,
+            folder,
         }
     }
 
     fn connection(&self, host: PinnedHost) -> Connection {
         let key = key(1, &self.destination);
-        Connection::new(host, &[&key], self.agent.socket(), env()).unwrap()
+        Connection::new(host, &[(&key).into()], &self.settings()).unwrap()
+    }
+
+    fn settings(&self) -> ClientSettings {
+        ClientSettings {
+            folder: self.folder.path().to_owned(),
+            agent: self.agent.socket().to_owned(),
+            ..settings()
+        }
     }
 
     async fn run(&self, host: PinnedHost, words: &[&str]) -> Output {
@@ -154,43 +164,11 @@ async fn of_two_keys_the_one_is_used_that_the_host_knows() {
     let stage = Stage::new("ed25519", 1, false);
     let host = pinned(&stage.destination, &stage.sshd.host_key("ed25519"));
     let keys = [key(2, &stage.destination), key(1, &stage.destination)];
-    let keys: Vec<_> = keys.iter().collect();
-    let connection = Connection::new(host, &keys, stage.agent.socket(), env()).unwrap();
+    let keys: Vec<_> = keys.iter().map(LoginKey::from).collect();
+    let connection = Connection::new(host, &keys, &stage.settings()).unwrap();
     let connection = connection.with_command(RemoteCommand::new(&["true"]).unwrap());
     assert_eq!(connection.run().await.unwrap().code(), Some(0));
     assert_eq!(stage.events.lock().unwrap().len(), 1);
-}
-
-#[test]
-fn what_ssh_says_tells_why_it_ended() {
-    let login = "Authenticated to h ([192.0.2.1]:22) using \"publickey\".\n";
-    let sent = "Transferred: sent 2708, received 2728 bytes, in 0.1 seconds\n\
-                Bytes per second: sent 1, received 1\n";
-    let cut = "client_loop: send disconnect: Broken pipe";
-    for (log, ending) in [
-        (format!("{login}{sent}"), Ending::Command),
-        (
-            format!("{login}Connection to h closed by remote host.\r\n{sent}"),
-            Ending::Cut("Connection to h closed by remote host.".into()),
-        ),
-        (
-            format!("{login}Connection to h closed.\r\n"),
-            Ending::Command,
-        ),
-        (format!("{login}Killed by signal 2.\n"), Ending::Interrupted),
-        (format!("{login}{cut}\r\n"), Ending::Cut(cut.into())),
-        (
-            "a@h: Permission denied (publickey).\r\n".into(),
-            Ending::Refused,
-        ),
-        (
-            "ssh: connect to host h port 22: Connection refused\r\n".into(),
-            Ending::Failed("ssh: connect to host h port 22: Connection refused".into()),
-        ),
-        (String::new(), Ending::Failed("`ssh` gave no reason".into())),
-    ] {
-        assert_eq!(Ending::read(&log), ending, "{log}");
-    }
 }
 
 #[tokio::test]
@@ -262,39 +240,10 @@ async fn the_files_go_with_the_connection() {
     let stage = Stage::new("ed25519", 1, false);
     let host = pinned(&stage.destination, &stage.sshd.host_key("ed25519"));
     let connection = stage.connection(host);
-    let folder = connection.folder.path().to_owned();
+    let folder = connection.client.folder().to_owned();
     assert!(folder.join("known_hosts").exists());
     drop(connection);
     assert!(!folder.exists());
-}
-
-#[test]
-fn nothing_of_the_environment_reaches_ssh_but_what_is_named() {
-    let names = [
-        "PATH",
-        "HOME",
-        "TERM",
-        "SSH_ASKPASS",
-        "LD_PRELOAD",
-        "DISPLAY",
-        "BCM_HOME",
-    ];
-    let env = ClientEnv::pick(names.map(|name| (name.into(), "x".into())));
-    let passed: Vec<_> = env
-        .0
-        .iter()
-        .map(|(name, _)| name.to_str().unwrap())
-        .collect();
-    assert_eq!(passed, ["PATH", "HOME", "TERM"]);
-}
-
-#[test]
-fn a_path_that_ssh_would_expand_is_refused_or_escaped() {
-    assert_eq!(option_path(Path::new("/a b/%d")).unwrap(), "\"/a b/%%d\"");
-    for path in ["/a\"b", "/$HOME", "/a\\b", "/a\nb"] {
-        let error = option_path(Path::new(path)).unwrap_err();
-        assert!(matches!(error, ConnectionError::Path(_)), "{path}");
-    }
 }
 
 /// The user's own `ssh -A`, which bcm never runs: what a root on that host could ask the agent for.

@@ -3,7 +3,8 @@ use std::net::TcpListener;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sshd::{Sshd, env};
+use crate::client::ClientEnv;
+use crate::sshd::{Sshd, settings};
 
 fn at(port: u16) -> Destination {
     format!("root@127.0.0.1:{port}").parse().unwrap()
@@ -12,7 +13,7 @@ fn at(port: u16) -> Destination {
 #[tokio::test]
 async fn a_real_server_gives_each_of_its_keys() {
     let sshd = Sshd::start(&["ed25519", "ecdsa"], "");
-    let keys = scan(&at(sshd.port), Duration::from_secs(10), &env())
+    let keys = scan(&at(sshd.port), Duration::from_secs(10), &settings())
         .await
         .unwrap();
     assert_eq!(keys.len(), 2);
@@ -26,7 +27,7 @@ async fn a_silent_host_costs_the_time_that_was_given() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let start = std::time::Instant::now();
-    let error = scan(&at(port), Duration::from_millis(300), &env())
+    let error = scan(&at(port), Duration::from_millis(300), &settings())
         .await
         .unwrap_err();
     assert!(matches!(error, ScanError::Timeout { .. }), "{error}");
@@ -44,7 +45,7 @@ async fn a_host_that_is_not_there_is_an_error() {
         .local_addr()
         .unwrap()
         .port();
-    let error = scan(&at(port), Duration::from_secs(5), &env())
+    let error = scan(&at(port), Duration::from_secs(5), &settings())
         .await
         .unwrap_err();
     let expected = format!("`root@127.0.0.1:{port}` offers no host key");
@@ -55,7 +56,7 @@ async fn a_host_that_is_not_there_is_an_error() {
 #[tokio::test]
 async fn no_resolver_is_asked_for_an_onion() {
     let onion = "root@abcdefghijklmnop.onion".parse().unwrap();
-    let error = scan(&onion, Duration::from_secs(5), &env())
+    let error = scan(&onion, Duration::from_secs(5), &settings())
         .await
         .unwrap_err();
     assert!(matches!(error, ScanError::Onion(_)), "{error}");
@@ -63,7 +64,8 @@ async fn no_resolver_is_asked_for_an_onion() {
 
 #[tokio::test]
 async fn a_machine_without_open_ssh_is_an_error() {
-    let nowhere = ClientEnv::pick([("PATH".into(), "/nonexistent".into())]);
+    let mut nowhere = settings();
+    nowhere.env = ClientEnv::pick([("PATH".into(), "/nonexistent".into())]);
     let error = scan(&at(1), Duration::from_secs(5), &nowhere)
         .await
         .unwrap_err();

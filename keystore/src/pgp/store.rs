@@ -84,6 +84,13 @@ impl PgpStore {
         Ok(Self { document })
     }
 
+    /// Makes a store that knows one cert, marked by nobody.
+    pub(super) fn of(cert: Cert) -> Self {
+        let mut store = Self::default();
+        store.document.others.push(OtherCert { cert, mark: None });
+        store
+    }
+
     /// Returns the certs of this wallet, oldest first.
     pub fn own(&self) -> &[OwnCert] {
         &self.document.own

@@ -11,6 +11,7 @@
 //! could otherwise make the device ask. A client that proves nothing is served, as by OpenSSH's
 //! agent, and the device says that the host is unknown.
 
+mod certified;
 mod connection;
 mod message;
 
@@ -34,6 +35,7 @@ use super::store::HostPin;
 use crate::device::Device;
 use crate::hint::Hint;
 use crate::store::create_private_dir;
+pub use certified::Certified;
 
 /// Name of the socket in its folder.
 const SOCKET: &str = "agent";
@@ -74,6 +76,11 @@ pub enum AgentEvent {
         /// What for.
         purpose: Purpose,
     },
+    /// The key of a session certificate signed a login; nobody was asked.
+    SignedBySession {
+        /// What for.
+        purpose: Purpose,
+    },
     /// The device made no signature: declined by the person, lost, locked.
     Failed {
         /// Whose key.
@@ -106,6 +113,9 @@ impl fmt::Display for AgentEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signed { purpose, .. } => write!(f, "signed: {}", purpose.summary()),
+            Self::SignedBySession { purpose } => {
+                write!(f, "signed by the session: {}", purpose.summary())
+            }
             Self::Failed { purpose, error, .. } => {
                 write!(f, "not signed: {}: {error}", purpose.summary())
             }
@@ -145,6 +155,7 @@ impl Agent {
         let inode = std::fs::symlink_metadata(&socket).map_or(0, |metadata| metadata.ino());
         let shared = Arc::new(Shared {
             content: RwLock::new(Content::of(keys, hosts)),
+            certified: RwLock::default(),
             signer,
             turn: Mutex::new(()),
             events: Box::new(events),
@@ -180,6 +191,33 @@ impl AgentHandle {
         let current = self.shared.content.write();
         *current.unwrap_or_else(PoisonError::into_inner) = content;
     }
+
+    /// Offers a certificate from now on, before every other key.
+    ///
+    /// A certificate that it makes superfluous, of the same CA and for no other names, is dropped.
+    pub fn certify(&self, certified: Certified) {
+        let mut held = self.certified_mut();
+        held.retain(|old| !certified.replaces(old));
+        held.insert(0, Arc::new(certified));
+    }
+
+    /// Returns the certificates that are offered.
+    pub fn certificates(&self) -> Vec<Arc<Certified>> {
+        self.shared.certified()
+    }
+
+    /// Drops the certificates that `drop` tells of, and wipes their keys; returns how many.
+    pub fn drop_certificates(&self, drop: impl Fn(&Certified) -> bool) -> usize {
+        let mut held = self.certified_mut();
+        let before = held.len();
+        held.retain(|certified| !drop(certified));
+        before - held.len()
+    }
+
+    fn certified_mut(&self) -> std::sync::RwLockWriteGuard<'_, Vec<Arc<Certified>>> {
+        let held = self.shared.certified.write();
+        held.unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for AgentHandle {
@@ -203,6 +241,7 @@ impl fmt::Debug for AgentHandle {
 /// What all connections of an agent share.
 struct Shared {
     content: RwLock<Content>,
+    certified: RwLock<Vec<Arc<Certified>>>,
     signer: Arc<dyn Signer>,
     /// Held while the device is asked: one request at a time, in the order they came.
     turn: Mutex<()>,
@@ -213,6 +252,11 @@ impl Shared {
     fn content(&self) -> Content {
         let content = self.content.read();
         content.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn certified(&self) -> Vec<Arc<Certified>> {
+        let held = self.certified.read();
+        held.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn report(&self, event: AgentEvent) {
@@ -242,16 +286,16 @@ impl Content {
 
     /// Names the host that has `host_key`: as in the identity of `key`, where it is among them.
     fn host_name(&self, host_key: &KeyData, key: &SshKey) -> Option<&str> {
-        let named = || {
-            self.hosts
-                .iter()
-                .filter(|pin| pin.key.key_data() == host_key)
-        };
-        let own = key.identity().host();
-        let ours = |pin: &&HostPin| pin.host == own || pin.host.starts_with(&format!("[{own}]:"));
-        let pin = named().find(ours).or_else(|| named().next())?;
-        Some(&pin.host)
+        host_name(&self.hosts, host_key, key.identity().host())
     }
+}
+
+/// Names the host that has `host_key`, as `own` where that is among its names.
+fn host_name<'a>(hosts: &'a [HostPin], host_key: &KeyData, own: &str) -> Option<&'a str> {
+    let named = || hosts.iter().filter(|pin| pin.key.key_data() == host_key);
+    let ours = |pin: &&HostPin| pin.host == own || pin.host.starts_with(&format!("[{own}]:"));
+    let pin = named().find(ours).or_else(|| named().next())?;
+    Some(&pin.host)
 }
 
 async fn accept(listener: UnixListener, shared: Arc<Shared>) {

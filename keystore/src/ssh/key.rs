@@ -185,12 +185,23 @@ pub async fn sign(
     purpose: &Purpose,
     data: &[u8],
 ) -> Result<Signature, SshError> {
+    sign_shown(device, key, purpose.visual(), purpose.prompt(key), data).await
+}
+
+/// As [`sign`], with these words on the device and on the terminal.
+pub(super) async fn sign_shown(
+    device: &Device,
+    key: &SshKey,
+    visual: String,
+    prompt: Prompt,
+    data: &[u8],
+) -> Result<Signature, SshError> {
     let mut request = protos::SignIdentity::new();
     request.identity = Some(protos::IdentityType::from(&key.identity.uri())).into();
     request.set_challenge_hidden(data.to_vec());
-    request.set_challenge_visual(purpose.visual());
+    request.set_challenge_visual(visual);
     request.set_ecdsa_curve_name(key.curve.name().to_owned());
-    let answer: protos::SignedIdentity = device.call(purpose.prompt(key), request).await?;
+    let answer: protos::SignedIdentity = device.call(prompt, request).await?;
     signature(key, answer.public_key(), answer.signature(), data)
 }
 

@@ -136,6 +136,7 @@ mod tests {
 
     fn login(user: &str) -> SignedData {
         SignedData::Login(Box::new(Login {
+            certificate: None,
             session_id: vec![1],
             user: user.to_owned(),
             key: KeyData::from(Ed25519PublicKey([7; 32])),

@@ -5,6 +5,7 @@
 //! identifier, a file signature with `SSHSIG`. Everything else, certificates included, is refused.
 
 use ssh_agent_lib::ssh_encoding::Decode;
+use ssh_key::Certificate;
 use ssh_key::public::KeyData;
 
 use crate::hint::Hint;
@@ -41,6 +42,8 @@ pub struct Login {
     pub user: String,
     /// The key that logs in.
     pub key: KeyData,
+    /// The certificate of that key, where it logs in with one.
+    pub certificate: Option<Box<Certificate>>,
     /// The host key that the client saw, where the method binds it.
     pub host_key: Option<KeyData>,
 }
@@ -88,6 +91,12 @@ pub enum RequestError {
     /// The request comes from a host that this agent was forwarded to.
     #[error("the agent was forwarded to another host, which may not ask it to sign")]
     Forwarded,
+    /// The host is not one that a session certificate is good for: the session key signs without asking.
+    #[error("the session certificate is not for {0}")]
+    OtherCluster(String),
+    /// The session certificate is no longer good.
+    #[error("the session certificate has expired")]
+    Expired,
     /// The client could not prove the host that it is connected to.
     #[error("the client did not prove which host it is connected to")]
     Unproven,
@@ -99,6 +108,10 @@ impl Hint for RequestError {
             Self::NoSuchKey(_) => Some("list the keys of this agent with `ssh list`".into()),
             Self::Forwarded => {
                 Some("connect without `ssh -A`; use `ssh -J` to pass through a host".into())
+            }
+            Self::Expired => Some("make a new one: `ssh certify`".into()),
+            Self::OtherCluster(_) => {
+                Some("it logs in to hosts whose keys are pinned, with OpenSSH 8.9 or later".into())
             }
             Self::Unknown => Some("bcm signs logins, `ssh-keygen -Y sign` and git commits".into()),
             _ => None,
@@ -140,21 +153,26 @@ fn login(session_id: Vec<u8>, mut reader: &[u8]) -> Option<Login> {
     let method = text(reader)?;
     let signed = u8::decode(reader).ok()?;
     let algorithm = text(reader)?;
-    let key = key(reader)?;
+    let (key, certificate) = credential(reader)?;
     let host_key = match &*method {
         "publickey" => None,
         "publickey-hostbound-v00@openssh.com" => Some(self::key(reader)?),
         _ => return None,
     };
+    let expected = match &certificate {
+        None => key.algorithm().as_str().to_owned(),
+        Some(certificate) => certificate.algorithm().to_certificate_type(),
+    };
     let well_formed = reader.is_empty()
         && !session_id.is_empty()
         && service == "ssh-connection"
         && signed == 1
-        && algorithm == key.algorithm().as_str();
+        && algorithm == expected;
     well_formed.then_some(Login {
         session_id,
         user,
         key,
+        certificate,
         host_key,
     })
 }
@@ -182,6 +200,21 @@ fn file_signature(mut reader: &[u8]) -> Option<FileSignature> {
 fn text(reader: &mut &[u8]) -> Option<String> {
     let text = String::decode(reader).ok()?;
     (text.len() <= MAX_TEXT).then_some(text)
+}
+
+/// Reads a key, or a certificate with the key that it is about.
+fn credential(reader: &mut &[u8]) -> Option<(KeyData, Option<Box<Certificate>>)> {
+    let mut ahead = *reader;
+    let blob = Vec::<u8>::decode(&mut ahead).ok()?;
+    let name = text(&mut &blob[..])?;
+    if ssh_key::Algorithm::new_certificate(&name).is_err() {
+        return key(reader).map(|key| (key, None));
+    }
+    let mut blob = &blob[..];
+    let certificate = Certificate::decode(&mut blob).ok()?;
+    *reader = ahead;
+    let key = certificate.public_key().clone();
+    blob.is_empty().then(|| (key, Some(Box::new(certificate))))
 }
 
 fn key(reader: &mut &[u8]) -> Option<KeyData> {

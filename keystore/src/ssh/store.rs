@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
+use super::issued::Issued;
 use super::key::SshKey;
 use crate::hint::Hint;
 use crate::identity::SshIdentity;
@@ -35,6 +36,8 @@ struct Document {
     keys: Vec<SshKey>,
     #[serde(default)]
     hosts: Vec<HostPin>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    issued: Vec<Issued>,
 }
 
 impl<'a> SshStore<'a> {
@@ -125,6 +128,43 @@ impl<'a> SshStore<'a> {
             let before = document.hosts.len();
             document.hosts.retain(|pin| pin.host != host);
             Ok(document.hosts.len() < before)
+        })
+    }
+
+    /// Returns the certificates that were issued and had not ended when the last one was, oldest first.
+    pub fn issued(&self) -> &[Issued] {
+        &self.document.issued
+    }
+
+    /// Notes a certificate before it is used, and forgets those that have ended by `now`, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub fn issue(&mut self, issued: Issued, now: u64) -> Result<(), SshStoreError> {
+        self.change(|document| {
+            document.issued.retain(|old| old.expires > now);
+            document.issued.push(issued);
+            Ok(())
+        })
+    }
+
+    /// Marks the certificates that `wanted` tells of as revoked, and returns them.
+    ///
+    /// # Errors
+    ///
+    /// Any [`StoreError`].
+    pub fn revoke(
+        &mut self,
+        wanted: impl Fn(&Issued) -> bool,
+    ) -> Result<Vec<Issued>, SshStoreError> {
+        self.change(|document| {
+            let mut revoked = Vec::new();
+            for issued in document.issued.iter_mut().filter(|issued| wanted(issued)) {
+                issued.revoked = true;
+                revoked.push(issued.clone());
+            }
+            Ok(revoked)
         })
     }
 

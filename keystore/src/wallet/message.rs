@@ -205,7 +205,7 @@ fn verify_recoverable(
 }
 
 /// Hashes a message as Bitcoin Core's `signmessage` does, whatever its bytes.
-fn signed_digest(message: &[u8]) -> [u8; 32] {
+pub(crate) fn signed_digest(message: &[u8]) -> [u8; 32] {
     use bitcoin::hashes::{Hash, HashEngine, sha256d};
     if let Ok(text) = std::str::from_utf8(message) {
         return signed_msg_hash(text).to_byte_array();

@@ -1,6 +1,7 @@
 //! `ssh`: keys that stay on the device, and logging in with them.
 
 mod agent;
+pub mod certificate;
 mod connect;
 mod hosts;
 
@@ -14,7 +15,9 @@ use crate::config::Curve;
 use crate::report::Report;
 use crate::ui;
 
-pub use agent::{RunningAgent, ensure as ensure_agent, run_child};
+pub use agent::{RunningAgent, ensure as ensure_agent, exit_code, run_child};
+pub use certificate::session_certificate;
+pub use connect::{ClientVia, Meeting, meet};
 
 /// What to do with SSH keys.
 #[derive(Debug, Subcommand)]
@@ -55,6 +58,21 @@ pub enum Command {
         #[arg(last = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
+    /// Have the device certify a key for logins: of this session, or of a file
+    #[command(after_help = "Examples:
+  bcm -c 'ssh certify --cluster home; ssh connect bcm@node-1; ssh connect bcm@node-2'
+  bcm ssh certify --cluster home --public-key laptop.pub --output laptop-cert.pub
+
+One confirmation serves every login of the session to the hosts of `ssh hosts` that trust the cluster's
+CA. The key lives in locked memory until the session locks. `config set ssh.confirm=each` has the device
+confirm each login instead.")]
+    Certify(certificate::Certify),
+    /// Look at certificates, revoke them, and print what hosts need
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bcm ssh certificate ca --cluster home"
+    )]
+    Certificate(certificate::Command),
     /// List the hosts whose keys were accepted from this wallet
     #[command(after_help = "Example:\n  bcm ssh hosts --json")]
     Hosts,
@@ -94,6 +112,8 @@ impl Command {
             Self::Show { name } => show(app, &name, json),
             Self::Remove { name } => remove(app, &name, json),
             Self::Agent { command } => agent::run(app, &command, json),
+            Self::Certify(certify) => certify.run(app, json),
+            Self::Certificate(command) => command.run(app, json),
             Self::Hosts => hosts::list(app, json),
             Self::Unpin { host } => hosts::unpin(app, &host, json),
             Self::Connect {

@@ -32,14 +32,20 @@ pub enum Key {
     Color,
     /// The curve of new SSH keys.
     SshCurve,
+    /// Whether the device confirms each login, or once for a session.
+    SshConfirm,
     /// The folder of the passwords.
     PasswordsPath,
     /// Where wallets get blocks from.
     WalletSource,
     /// Where bitcoind keeps the cookie of its RPC.
     WalletCookie,
-    /// Tor's SOCKS port.
+    /// Tor's SOCKS port, for wallets alone.
     WalletTor,
+    /// Tor's SOCKS port.
+    TorSocks,
+    /// The folder of the person's own stacks.
+    StacksPath,
 }
 
 /// A checked value.
@@ -57,13 +63,15 @@ pub enum Value {
     Color(Color),
     /// Of [`Key::SshCurve`].
     Curve(Curve),
-    /// Of [`Key::PasswordsPath`], as it was typed.
+    /// Of [`Key::SshConfirm`].
+    Confirm(ConfirmLogins),
+    /// Of [`Key::PasswordsPath`] and [`Key::StacksPath`], as it was typed.
     Folder(PathBuf),
     /// Of [`Key::WalletSource`].
     Source(Endpoint),
     /// Of [`Key::WalletCookie`].
     Path(PathBuf),
-    /// Of [`Key::WalletTor`].
+    /// Of [`Key::WalletTor`] and [`Key::TorSocks`].
     Socket(SocketAddr),
 }
 
@@ -85,6 +93,15 @@ pub enum Color {
     Always,
     /// Nowhere
     Never,
+}
+
+/// What the device confirms of logins with certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConfirmLogins {
+    /// The certificate of the session, once
+    Session,
+    /// Each login
+    Each,
 }
 
 /// A curve for SSH keys.
@@ -118,17 +135,20 @@ pub struct ValueError {
 
 impl Key {
     /// Every key, in the order of `config list`.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Chain,
         Self::Device,
         Self::PassphraseOn,
         Self::LockIdle,
         Self::Color,
         Self::SshCurve,
+        Self::SshConfirm,
         Self::PasswordsPath,
         Self::WalletSource,
         Self::WalletCookie,
         Self::WalletTor,
+        Self::TorSocks,
+        Self::StacksPath,
     ];
 
     /// Returns the dotted name.
@@ -140,10 +160,13 @@ impl Key {
             Self::LockIdle => "lock.idle",
             Self::Color => "color",
             Self::SshCurve => "ssh.curve",
+            Self::SshConfirm => "ssh.confirm",
             Self::PasswordsPath => "passwords.path",
             Self::WalletSource => "wallet.source",
             Self::WalletCookie => "wallet.cookie",
             Self::WalletTor => "wallet.tor",
+            Self::TorSocks => "tor.socks",
+            Self::StacksPath => "stacks.path",
         }
     }
 
@@ -156,12 +179,14 @@ impl Key {
             Self::LockIdle => "a time from 10s to 24h such as 90s, 10m or 2h, or off",
             Self::Color => "auto, always or never",
             Self::SshCurve => "ed25519 or nist256p1",
+            Self::SshConfirm => "session or each",
             Self::PasswordsPath => "a folder such as ~/.passage/store, from / or ~/",
             Self::WalletSource => {
                 "http://HOST:PORT (bitcoind), tcp://HOST:PORT (Electrum) or file:PATH"
             }
             Self::WalletCookie => "the whole path of the file with USER:PASSWORD of bitcoind's RPC",
-            Self::WalletTor => "IP:PORT of Tor's SOCKS port",
+            Self::WalletTor | Self::TorSocks => "IP:PORT of Tor's SOCKS port",
+            Self::StacksPath => "a folder with a folder for each stack, from / or ~/",
         }
     }
 
@@ -174,10 +199,12 @@ impl Key {
             Self::LockIdle => &["10m", "1h", "off"],
             Self::Color => &["auto", "always", "never"],
             Self::SshCurve => &["ed25519", "nist256p1"],
+            Self::SshConfirm => &["session", "each"],
             Self::PasswordsPath => &["~/.passage/store"],
             Self::WalletSource => &["http://127.0.0.1:8332", "tcp://127.0.0.1:50001"],
             Self::WalletCookie => &["/var/lib/bitcoind/.cookie"],
-            Self::WalletTor => &["127.0.0.1:9050"],
+            Self::WalletTor | Self::TorSocks => &["127.0.0.1:9050"],
+            Self::StacksPath => &["~/stacks"],
         }
     }
 
@@ -197,10 +224,13 @@ impl Key {
             Self::PassphraseOn => "device",
             Self::LockIdle => "10m",
             Self::SshCurve => "ed25519",
+            Self::SshConfirm => "session",
             Self::PasswordsPath => "passwords in the folder of the wallet",
             Self::WalletSource => "none",
             Self::WalletCookie => "none",
-            Self::WalletTor => "127.0.0.1:9050",
+            Self::WalletTor => "that of tor.socks",
+            Self::TorSocks => "127.0.0.1:9050",
+            Self::StacksPath => "the built-in stacks alone",
         }
     }
 
@@ -257,8 +287,11 @@ impl Key {
             Self::SshCurve => Curve::from_str(text, false)
                 .map(Value::Curve)
                 .map_err(|_| refuse()),
+            Self::SshConfirm => ConfirmLogins::from_str(text, false)
+                .map(Value::Confirm)
+                .map_err(|_| refuse()),
             // a relative one would be another store in each folder
-            Self::PasswordsPath => match Path::new(text) {
+            Self::PasswordsPath | Self::StacksPath => match Path::new(text) {
                 path if path.is_absolute() || path.starts_with("~") => {
                     Ok(Value::Folder(path.to_owned()))
                 }
@@ -268,7 +301,9 @@ impl Key {
             // the file of the configuration outlives the folder that it was written from
             Self::WalletCookie if !text.starts_with('/') => Err(refuse()),
             Self::WalletCookie => Ok(Value::Path(text.into())),
-            Self::WalletTor => text.parse().map(Value::Socket).map_err(|_| refuse()),
+            Self::WalletTor | Self::TorSocks => {
+                text.parse().map(Value::Socket).map_err(|_| refuse())
+            }
         }
     }
 
@@ -321,6 +356,7 @@ impl fmt::Display for Value {
             },
             Self::Color(color) => f.write_str(&word(color)),
             Self::Curve(curve) => f.write_str(&word(curve)),
+            Self::Confirm(what) => f.write_str(&word(what)),
             Self::Folder(path) => path.display().fmt(f),
             Self::Source(endpoint) => endpoint.fmt(f),
             Self::Path(path) => path.display().fmt(f),

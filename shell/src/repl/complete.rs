@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bcm_cluster::ClusterStore;
 use bcm_keystore::pgp::{Cert, PgpStore};
 use bcm_keystore::ssh::SshStore;
 use bcm_keystore::wallet::WalletBook;
@@ -30,13 +31,19 @@ pub struct Candidates {
     pub words: Vec<Word>,
 }
 
-/// What is in the stores of the open wallet.
+/// What is in the stores of the open wallet, and in the catalogue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// The logins of its SSH keys.
     pub ssh: Vec<String>,
     /// Mail addresses, else fingerprints, of the OpenPGP certs that it knows.
     pub pgp: Vec<String>,
+    /// Its clusters.
+    pub clusters: Vec<String>,
+    /// The hosts of the one that is in use.
+    pub hosts: Vec<String>,
+    /// The stacks of the catalogue.
+    pub stacks: Vec<String>,
     /// Its Bitcoin wallets on the chain that is worked on.
     pub wallets: Vec<String>,
 }
@@ -48,10 +55,16 @@ impl Names {
         let ssh = ssh.iter().flat_map(SshStore::keys);
         let pgp = PgpStore::open(store).ok();
         let pgp = pgp.iter().flat_map(PgpStore::entries);
+        let clusters = ClusterStore::new(store.clone()).read().unwrap_or_default();
+        let hosts = clusters.current().map(|cluster| &*cluster.hosts);
+        let hosts = hosts.unwrap_or_default();
         let wallets = WalletBook::new(store, chain).list().unwrap_or_default();
         Self {
+            clusters: clusters.all().iter().map(|c| c.name.to_string()).collect(),
+            hosts: hosts.iter().map(|host| host.name.to_string()).collect(),
             ssh: ssh.map(|key| key.identity().login()).collect(),
             pgp: pgp.map(|entry| cert_name(entry.cert())).collect(),
+            stacks: Vec::new(),
             wallets: wallets
                 .iter()
                 .map(|wallet| wallet.name.to_string())
@@ -242,6 +255,15 @@ fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
             "pgp",
             "show" | "export" | "trust" | "use" | "add-user-id" | "expire" | "revoke" | "remove",
         ] if place.given == 0 => names.pgp.iter().map(word).collect(),
+        ["cluster", "use" | "show" | "destroy"] if place.given == 0 => {
+            names.clusters.iter().map(word).collect()
+        }
+        ["cluster", "ssh"] | ["cluster", "host", "show" | "remove" | "rename" | "repin"]
+            if place.given == 0 =>
+        {
+            names.hosts.iter().map(word).collect()
+        }
+        ["cluster", "copy"] => files(typed),
         ["pgp", "import"] if place.given == 0 => files(typed),
         ["config", "get" | "unset"] if place.given == 0 => {
             Key::ALL.iter().map(|key| word(key.name())).collect()
@@ -249,6 +271,8 @@ fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
         ["config", "set"] => assignments(typed),
         ["file", below] if *below != "signify-key" => files(typed),
         ["psbt", _] => files(typed),
+        ["stack", "lint"] if place.given == 0 => files(typed),
+        ["stack", "plan" | "graph"] => names.stacks.iter().map(word).collect(),
         [
             "wallet",
             "show" | "export" | "remove" | "sync" | "balance" | "history" | "utxos" | "receive",
@@ -330,6 +354,9 @@ mod tests {
         let names = Names {
             ssh: vec!["alice@node-1".to_owned(), "bob@node-2".to_owned()],
             pgp: vec!["satoshi@bitcoin.org".to_owned()],
+            clusters: vec!["home".to_owned()],
+            hosts: vec!["node-1".to_owned(), "node-2".to_owned()],
+            stacks: vec!["electrs".to_owned(), "electrum".to_owned()],
             wallets: vec!["savings".to_owned(), "spending".to_owned()],
         };
         let found = Grammar::new().candidates(line, &names);
@@ -339,6 +366,18 @@ mod tests {
             .iter()
             .map(|word| format!("{prefix}{}", word.text))
             .collect()
+    }
+
+    #[test]
+    fn stacks_by_name_however_many() {
+        assert_eq!(complete("stack plan electru"), ["stack plan electrum"]);
+        assert_eq!(
+            complete("stack graph electrum el"),
+            [
+                "stack graph electrum electrs",
+                "stack graph electrum electrum"
+            ]
+        );
     }
 
     #[test]
@@ -373,6 +412,11 @@ mod tests {
     fn stored_keys_and_configuration() {
         assert_eq!(complete("ssh show al"), ["ssh show alice@node-1"]);
         assert_eq!(complete("ssh connect b"), ["ssh connect bob@node-2"]);
+        assert_eq!(complete("cluster use h"), ["cluster use home"]);
+        assert_eq!(
+            complete("cluster host show node-"),
+            ["cluster host show node-1", "cluster host show node-2"]
+        );
         assert_eq!(complete("pgp use sat"), ["pgp use satoshi@bitcoin.org"]);
         assert_eq!(complete("wallet show sa"), ["wallet show savings"]);
         assert_eq!(

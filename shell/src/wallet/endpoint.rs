@@ -7,9 +7,6 @@ use std::str::FromStr;
 
 use bcm_keystore::Hint;
 
-/// Where Tor's SOCKS port is unless it is said otherwise.
-const TOR: &str = "127.0.0.1:9050";
-
 /// Names that no public resolver answers.
 const PRIVATE_ENDINGS: [&str; 5] = [".local", ".lan", ".internal", ".home.arpa", ".localhost"];
 
@@ -157,10 +154,10 @@ pub struct Via {
 
 impl Via {
     /// Makes the way of one run: its circuits are shared with no other.
-    pub fn new(cookie: Option<PathBuf>, tor: Option<String>) -> Self {
+    pub fn new(cookie: Option<PathBuf>, tor: String) -> Self {
         Self {
             cookie,
-            tor: tor.unwrap_or_else(|| TOR.to_owned()),
+            tor,
             isolation: format!("bcm{}", rand::random::<u64>()),
         }
     }

@@ -29,22 +29,55 @@ summary = "A stack"
 kind = "service"
 chains = ["regtest"]
 depends = {depends:?}
+restore = "nothing to restore"
 [upstream]
 url = "https://example.org"
 license = "MIT"
 version = "1"
 [maintenance]
 status = "maintained"
+[[secret]]
+name = "key"
+purpose = "opens it"
+[[image]]
+service = "main"
+variant = "only"
+version = "1"
+source = "nobody"
+[[volume]]
+name = "data"
+holds = "data"
+backup = {{ keep = false, reason = "none" }}
+[[service]]
+name = "main"
+user = "1:1"
+args = ["one"]
+limits = {{ memory_mb = 64, pids = 16, disk_gb = 1 }}
+stop_grace_s = 10
+start_limit_s = 10
+ports = {{ all = {{ http = 80, more = 81 }} }}
+mount = [{{ volume = "data", path = "/data" }}]
+file = [{{ template = "conf", path = "/etc/conf" }}]
+ready = {{ exec = ["true"] }}
 "#
     )
 }
 
+fn folder(name: &str, stack: impl Into<String>) -> Folder {
+    Folder {
+        name: name.into(),
+        stack: stack.into(),
+        templates: [("conf".parse().unwrap(), "on {{ chain }}".into())].into(),
+    }
+}
+
 fn catalog(stacks: &[(&str, &[&str])]) -> Result<Catalog, CatalogError> {
-    Catalog::from_files(
-        stacks
-            .iter()
-            .map(|(name, depends)| (*name, stack_toml(name, depends))),
-    )
+    let text = |(name, depends): &(&str, &[&str])| folder(name, stack_toml(name, depends));
+    Catalog::from_folders(stacks.iter().map(text))
+}
+
+fn one(text: impl Into<String>) -> Result<Catalog, CatalogError> {
+    Catalog::from_folders([folder("a", text)])
 }
 
 fn names(stacks: &[&Stack]) -> Vec<String> {
@@ -83,7 +116,11 @@ fn an_unmaintained_stack_names_what_takes_its_place() {
     let mut unmaintained = Vec::new();
     for stack in catalog.iter() {
         if let Maintenance::Unmaintained { note, successors } = &stack.maintenance {
-            assert!(!note.is_empty() && !successors.is_empty(), "{}", stack.name);
+            assert!(
+                !note.as_str().is_empty() && !successors.is_empty(),
+                "{}",
+                stack.name
+            );
             unmaintained.push(stack.name.as_str());
         }
     }
@@ -140,7 +177,7 @@ fn a_stack_that_needs_an_unknown_one_is_refused() {
 
 #[test]
 fn a_folder_and_its_stack_have_one_name() {
-    let error = Catalog::from_files([("a", stack_toml("b", &[]))]).unwrap_err();
+    let error = one(stack_toml("b", &[])).unwrap_err();
     assert_eq!(error.to_string(), "`a/stack.toml` describes `b`");
 }
 
@@ -153,7 +190,7 @@ fn one_name_is_one_stack() {
 #[test]
 fn another_schema_is_refused_by_number() {
     let text = stack_toml("a", &[]).replace("schema = 1", "schema = 2");
-    let error = Catalog::from_files([("a", text)]).unwrap_err();
+    let error = one(text).unwrap_err();
     assert_eq!(
         error.to_string(),
         "`a/stack.toml` has schema 2, this bcm reads schema 1"
@@ -165,6 +202,8 @@ fn unknown_and_missing_fields_are_refused_by_name() {
     use std::error::Error as _;
     for (from, to, named) in [
         ("summary", "sumary", "sumary"),
+        ("holds", "hold", "hold"),
+        ("stop_grace_s = 10\n", "", "stop_grace_s"),
         ("license = \"MIT\"\n", "", "license"),
         ("\"maintained\"", "\"kept\"", "kept"),
         ("\"regtest\"", "\"testnet3\"", "testnet3"),
@@ -176,7 +215,7 @@ fn unknown_and_missing_fields_are_refused_by_name() {
         ),
     ] {
         let text = stack_toml("a", &[]).replace(from, to);
-        let error = Catalog::from_files([("a", text)]).unwrap_err();
+        let error = one(text).unwrap_err();
         let source = error.source().unwrap().to_string();
         assert!(source.contains(named), "{named}: {source}");
     }
@@ -188,4 +227,174 @@ fn an_unknown_stack_is_answered_with_the_known_ones() {
     let error = catalog.get("tor\u{1b}[2J").unwrap_err();
     assert_eq!(error.to_string(), "unknown stack `tor\\u{1b}[2J`");
     assert!(error.hint().unwrap().contains("bitcoind, btcpayserver"));
+}
+
+/// One mistake each, in what is otherwise fine.
+#[test]
+fn what_does_not_fit_together_is_named() {
+    use std::error::Error as _;
+    one(stack_toml("a", &[])).unwrap();
+    for (from, to, said) in [
+        (
+            "service = \"main\"",
+            "service = \"mine\"",
+            "names the service `mine`, which is not there",
+        ),
+        (
+            "volume = \"data\"",
+            "volume = \"date\"",
+            "names the volume `date`, which is not there",
+        ),
+        (
+            "more = 81",
+            "more = 80",
+            "service `main` has the port 80 twice on regtest",
+        ),
+        (
+            "template = \"conf\"",
+            "template = \"cont\"",
+            "names the template `cont`, which is not there",
+        ),
+        (
+            "file = [{ template = \"conf\", path = \"/etc/conf\" }]\n",
+            "",
+            "nothing uses the file `conf`",
+        ),
+        (
+            "path = \"/etc/conf\"",
+            "path = \"/data\"",
+            "path `/data` is there twice",
+        ),
+        (
+            "ready = { exec = [\"true\"] }",
+            "ready = {}",
+            "has to have one of `exec`, `http`, `electrum`",
+        ),
+        (
+            "args = [\"one\"]",
+            "egress = true",
+            "`egress`, which the stack `tor` alone may have",
+        ),
+        (
+            "args = [\"one\"]",
+            "uses = [\"tor\"]",
+            "`tor`, which is neither in `depends` nor in `optional`",
+        ),
+        (
+            "kind = \"service\"",
+            "kind = \"desktop\"",
+            "a stack of kind `desktop` has services",
+        ),
+        (
+            "chains = [\"regtest\"]",
+            "chains = []",
+            "the list of chains is empty",
+        ),
+        (
+            "pids = 16",
+            "pids = 0",
+            "`pids` of 0, which is not between 4 and 32768",
+        ),
+        (
+            "[[secret]]",
+            "[[option]]\nname = \"x\"\nabout = \"x\"\ndefault = 7\nmax = 3\n[[secret]]",
+            "option `x` does not take its own default",
+        ),
+        (
+            "[[secret]]",
+            "[[image]]\nservice = \"main\"\nvariant = \"only\"\nversion = \"1\"\nsource = \"x\"\n[[secret]]",
+            "image `main only` is there twice",
+        ),
+    ] {
+        let text = stack_toml("a", &[]);
+        assert!(text.contains(from), "{from}");
+        let error = one(text.replacen(from, to, 1)).unwrap_err();
+        let source = error.source().unwrap().to_string();
+        assert!(source.contains(said), "{said}: {source}");
+    }
+}
+
+#[test]
+fn tricks_of_a_shell_or_a_path_are_refused_where_they_stand() {
+    use std::error::Error as _;
+    for (from, to) in [
+        ("args = [\"one\"]", "args = [\"$(id)\"]"),
+        ("args = [\"one\"]", "args = [\"a;b\"]"),
+        ("path = \"/data\"", "path = \"/data/../etc\""),
+        ("path = \"/data\"", "path = \"data\""),
+        ("template = \"conf\"", "template = \"../conf\""),
+        ("user = \"1:1\"", "user = \"root\""),
+        ("name = \"main\"", "name = \"ma/in\""),
+        ("https://example.org", "https://example.org/$(id)"),
+        ("\"A stack\"", "\"A \\u001b[2Jstack\""),
+        (
+            "source = \"nobody\"",
+            "reference = \"bitcoin/bitcoin:latest\"\nsource = \"x\"",
+        ),
+    ] {
+        let text = stack_toml("a", &[]);
+        assert!(text.contains(from), "{from}");
+        let error = one(text.replacen(from, to, 1)).unwrap_err();
+        let source = error.source().unwrap().to_string();
+        assert!(
+            source.contains("line") && !source.contains('\u{1b}'),
+            "{to}: {source}"
+        );
+    }
+}
+
+#[test]
+fn a_folder_on_disk_joins_the_catalogue_and_its_tricks_do_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mine = dir.path().join("a");
+    std::fs::create_dir(&mine).unwrap();
+    std::fs::write(mine.join("stack.toml"), stack_toml("a", &["tor"])).unwrap();
+    let needs_all = Catalog::with_folder(dir.path()).unwrap_err().to_string();
+    assert_eq!(needs_all, "stack `a` does not fit together");
+    std::fs::write(mine.join("conf"), "x").unwrap();
+    assert_eq!(Catalog::with_folder(dir.path()).unwrap().iter().count(), 15);
+    assert_eq!(Catalog::lint(&mine).unwrap().1.as_str(), "a");
+
+    std::os::unix::fs::symlink("/etc/passwd", mine.join("link")).unwrap();
+    let error = Catalog::lint(&mine).unwrap_err().to_string();
+    assert!(error.ends_with("link` is not a file"), "{error}");
+    std::fs::remove_file(mine.join("link")).unwrap();
+    std::fs::write(mine.join("conf"), vec![b'x'; 70_000]).unwrap();
+    let error = Catalog::lint(&mine).unwrap_err().to_string();
+    assert!(error.contains("longer than"), "{error}");
+    std::fs::write(mine.join("conf"), [0xff]).unwrap();
+    let error = Catalog::lint(&mine).unwrap_err().to_string();
+    assert!(error.ends_with("is not UTF-8 text"), "{error}");
+    let error = Catalog::lint(dir.path()).unwrap_err().to_string();
+    assert!(error.ends_with("a` is not a file"), "{error}");
+    let empty = tempfile::tempdir().unwrap();
+    let error = Catalog::lint(empty.path()).unwrap_err().to_string();
+    assert!(error.ends_with("has no `stack.toml`"), "{error}");
+
+    std::fs::rename(&mine, dir.path().join("tor")).unwrap();
+    std::fs::write(dir.path().join("tor/conf"), "x").unwrap();
+    std::fs::write(dir.path().join("tor/stack.toml"), stack_toml("tor", &[])).unwrap();
+    let error = Catalog::with_folder(dir.path()).unwrap_err().to_string();
+    assert_eq!(error, "stack `tor` is described twice");
+}
+
+#[test]
+fn a_graph_is_drawn_in_three_ways() {
+    use crate::graph::{GraphFormat, draw};
+    let catalog = Catalog::builtin();
+    let order = catalog
+        .order_on(Chain::Regtest, ["btcpayserver", "lnd"])
+        .unwrap();
+    assert_eq!(
+        draw(&order, GraphFormat::Text),
+        "tor\nbitcoind -> tor\nnbxplorer -> bitcoind\nlnd -> tor bitcoind\n\
+         btcpayserver -> bitcoind nbxplorer tor (lnd)"
+    );
+    let dot = draw(&order, GraphFormat::Dot);
+    assert!(
+        dot.contains("\"btcpayserver\" -> \"lnd\" [style=dashed];"),
+        "{dot}"
+    );
+    let mermaid = draw(&order, GraphFormat::Mermaid);
+    assert!(mermaid.contains("    bitcoind --> tor\n"), "{mermaid}");
 }

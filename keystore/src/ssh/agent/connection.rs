@@ -3,12 +3,16 @@
 use ssh_agent_lib::proto::extension::{MessageExtension, SessionBind};
 use ssh_agent_lib::proto::{Extension, Identity, PublicCredential, Response, SignRequest};
 use ssh_agent_lib::ssh_encoding::Encode;
-use ssh_key::HashAlg;
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use ssh_key::public::KeyData;
+use ssh_key::{Certificate, HashAlg};
 use tokio::net::UnixStream;
 
+use super::certified::{Certified, Holder};
 use super::message::{End, Frames, Request};
-use super::{AgentEvent, Content, Shared};
+use super::{AgentEvent, Content, Shared, host_name};
 use crate::ssh::key::SshKey;
 use crate::ssh::purpose::{BoundHost, Purpose};
 use crate::ssh::request::{Login, RequestError, SignedData};
@@ -34,7 +38,7 @@ pub(super) async fn serve(stream: UnixStream, shared: &Shared) {
         let response = match Request::decode(&message) {
             Request::List => Response::IdentitiesAnswer(match binding {
                 Binding::Forwarded | Binding::Broken => Vec::new(),
-                Binding::Unbound | Binding::Bound { .. } => identities(&shared.content()),
+                Binding::Unbound | Binding::Bound { .. } => identities(shared),
             }),
             Request::Sign(request) => match sign(&request, &binding, shared, &mut frames).await {
                 Some(response) => response,
@@ -101,13 +105,18 @@ impl Binding {
     }
 }
 
-fn identities(content: &Content) -> Vec<Identity> {
+fn identities(shared: &Shared) -> Vec<Identity> {
+    let (certified, content) = (shared.certified(), shared.content());
+    let certificates = certified.iter().map(|certified| Identity {
+        credential: PublicCredential::Cert(Box::new(certified.certificate().clone())),
+        comment: certified.certificate().key_id().to_owned(),
+    });
     let keys = content.keys.iter().map(SshKey::public_key);
-    keys.map(|key| Identity {
+    let keys = keys.map(|key| Identity {
         credential: PublicCredential::Key(key.key_data().clone()),
         comment: key.comment().to_owned(),
-    })
-    .collect()
+    });
+    certificates.chain(keys).collect()
 }
 
 fn extend(extension: &Extension, binding: &mut Binding) -> Response {
@@ -142,9 +151,26 @@ async fn sign(
     shared: &Shared,
     frames: &mut Frames,
 ) -> Option<Response> {
-    let content = shared.content();
-    let (key, purpose) = match examine(request, binding, &content) {
-        Ok((key, purpose)) => (key.clone(), purpose),
+    let examined = match &request.credential {
+        PublicCredential::Key(wanted) => {
+            let content = shared.content();
+            let examined = examine(request, wanted, binding, &content);
+            examined.map(|(key, purpose)| (Way::Device(key.clone()), purpose))
+        }
+        PublicCredential::Cert(wanted) => {
+            examine_certified(request, wanted, binding, &shared.certified())
+        }
+    };
+    let (key, purpose) = match examined {
+        Ok((Way::Device(key), purpose)) => (key, purpose),
+        Ok((Way::Session(certified), purpose)) => {
+            let Holder::Session(session) = certified.holder() else {
+                return Some(Response::Failure);
+            };
+            let signature = session.sign(&request.data);
+            shared.report(AgentEvent::SignedBySession { purpose });
+            return Some(Response::SignResponse(signature));
+        }
         Err(refusal) => {
             shared.report(AgentEvent::Refused(refusal));
             return Some(Response::Failure);
@@ -177,24 +203,88 @@ async fn sign(
     })
 }
 
+/// What makes a signature.
+enum Way {
+    /// The device, with this key, after the person confirmed.
+    Device(SshKey),
+    /// The key of a session certificate.
+    Session(Arc<Certified>),
+}
+
+/// Decides whether the request may be signed with the key of a certificate.
+///
+/// The key of a session signs without asking, so that it must be known where the login goes: to a host that the
+/// certificate is meant for, whose key the client proved.
+fn examine_certified(
+    request: &SignRequest,
+    wanted: &Certificate,
+    binding: &Binding,
+    certified: &[Arc<Certified>],
+) -> Result<(Way, Purpose), RequestError> {
+    let missing = || {
+        let fingerprint = wanted.public_key().fingerprint(HashAlg::Sha256);
+        RequestError::NoSuchKey(fingerprint.to_string())
+    };
+    let mut held = certified.iter();
+    let held = held.find(|held| *held.certificate() == *wanted);
+    let held = held.ok_or_else(missing)?;
+    let data = SignedData::parse(&request.data)?;
+    let SignedData::Login(login) = &data else {
+        return Err(RequestError::NotALogin);
+    };
+    match binding {
+        Binding::Forwarded => return Err(RequestError::Forwarded),
+        Binding::Broken => return Err(RequestError::Unproven),
+        Binding::Unbound | Binding::Bound { .. } => {}
+    }
+    if login.certificate.as_deref() != Some(wanted) {
+        return Err(RequestError::OtherKey);
+    }
+    let host_key = login_host(login, wanted.public_key(), binding)?;
+    if held.has_expired(SystemTime::now()) {
+        return Err(RequestError::Expired);
+    }
+    let unknown = |key: Option<&KeyData>| match key {
+        Some(key) => format!("the host with the key {}", key.fingerprint(HashAlg::Sha256)),
+        None => "a host that did not prove its key".to_owned(),
+    };
+    let hosts = held.hosts();
+    let name = host_key.and_then(|key| host_name(&hosts, key, ""));
+    let (way, host) = match (held.holder(), name) {
+        (Holder::Session(_), None) => return Err(RequestError::OtherCluster(unknown(host_key))),
+        (Holder::Session(_), Some(name)) => (
+            Way::Session(held.clone()),
+            BoundHost::Pinned(name.to_owned()),
+        ),
+        (Holder::Device(key, _), name) => {
+            let host = match (name, host_key) {
+                (Some(name), _) => BoundHost::Pinned(name.to_owned()),
+                (None, Some(key)) => BoundHost::Unknown(key.fingerprint(HashAlg::Sha256)),
+                (None, None) => BoundHost::Unbound,
+            };
+            (Way::Device(key.clone()), host)
+        }
+    };
+    Ok((way, Purpose::new(data, host)))
+}
+
 /// Decides whether the request may reach the device. Flags choose among RSA's hashes: no key here
 /// has any.
 fn examine<'a>(
     request: &SignRequest,
+    wanted: &KeyData,
     binding: &Binding,
     content: &'a Content,
 ) -> Result<(&'a SshKey, Purpose), RequestError> {
-    let wanted = match &request.credential {
-        PublicCredential::Key(key) => key,
-        PublicCredential::Cert(certificate) => {
-            let fingerprint = certificate.public_key().fingerprint(HashAlg::Sha256);
-            return Err(RequestError::NoSuchKey(fingerprint.to_string()));
-        }
-    };
     let key = content
         .key(wanted)
         .ok_or_else(|| RequestError::NoSuchKey(wanted.fingerprint(HashAlg::Sha256).to_string()))?;
     let data = SignedData::parse(&request.data)?;
+    if let SignedData::Login(login) = &data
+        && login.certificate.is_some()
+    {
+        return Err(RequestError::OtherKey);
+    }
     let host_key = match (&data, binding) {
         (_, Binding::Forwarded) => return Err(RequestError::Forwarded),
         (_, Binding::Broken) => return Err(RequestError::Unproven),

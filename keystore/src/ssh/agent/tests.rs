@@ -1,3 +1,5 @@
+mod certified;
+
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex as StdMutex;
 use std::time::Duration;

@@ -53,6 +53,7 @@ fn both_methods_of_login_are_read() {
     let plain = login_request("publickey", "ssh-connection", "ssh-ed25519", None);
     for (data, host_key) in [(plain, None), (hostbound(), Some(key(2)))] {
         let expected = Login {
+            certificate: None,
             session_id: vec![9; 32],
             user: "root".into(),
             key: key(1),

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 
 use bcm_keystore::DeviceError;
-use bcm_keystore::ssh::{Agent, AgentEvent, AgentHandle, SshError, SshStore};
+use bcm_keystore::ssh::{Agent, AgentEvent, AgentHandle, Certified, SshError, SshStore};
 use tokio::process::Command;
 
 use crate::app::App;
@@ -61,6 +61,21 @@ impl RunningAgent {
         self.handle.offer(store.keys(), store.hosts());
     }
 
+    /// Offers a certificate from now on.
+    pub fn certify(&self, certified: Certified) {
+        self.handle.certify(certified);
+    }
+
+    /// Returns the certificates that are offered.
+    pub fn certificates(&self) -> Vec<Arc<Certified>> {
+        self.handle.certificates()
+    }
+
+    /// Drops certificates, and wipes their keys; returns how many.
+    pub fn drop_certificates(&self, drop: impl Fn(&Certified) -> bool) -> usize {
+        self.handle.drop_certificates(drop)
+    }
+
     /// Keeps from the person what the agent does, until the guard is dropped: whoever waits for a
     /// login tells how it ended.
     pub fn hush(&self) -> Hush {
@@ -90,7 +105,12 @@ impl Drop for Hush {
 fn tell(event: AgentEvent, failures: &Failures) {
     match event {
         // who logs in from here sees that for themselves
-        AgentEvent::Signed { .. } | AgentEvent::Abandoned { .. } if lock(&failures.0).is_some() => {
+        AgentEvent::Signed { .. }
+        | AgentEvent::SignedBySession { .. }
+        | AgentEvent::Abandoned { .. }
+            if lock(&failures.0).is_some() => {}
+        AgentEvent::SignedBySession { purpose } => {
+            note(&format!("done by the session: {}", purpose.summary()));
         }
         AgentEvent::Signed { purpose, .. } => note(&format!("done: {}", purpose.summary())),
         AgentEvent::Failed { purpose, error, .. } => {
