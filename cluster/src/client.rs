@@ -50,7 +50,7 @@ pub struct OnionProxy {
 }
 
 impl OnionProxy {
-    /// Returns the value of `ProxyCommand`: a line for `/bin/sh` with `%` doubled.
+    /// Returns the value of `ProxyCommand`: a line that `/bin/sh` executes, with `%` doubled.
     fn command(&self, destination: &Destination) -> Result<String, ConnectionError> {
         let refuse = || ConnectionError::Path(self.program.clone());
         let program = self.program.to_str().ok_or_else(refuse)?;
@@ -69,7 +69,7 @@ impl OnionProxy {
         if line.contains(char::is_control) {
             return Err(refuse());
         }
-        Ok(format!("exec {}", line.replace('%', "%%")))
+        Ok(line.replace('%', "%%"))
     }
 }
 
@@ -168,9 +168,7 @@ impl Client {
         }
         let quoted = quoted.replace('%', "%%");
         // the address after `--` is not looked at: the connection is there
-        self.proxy = Some(format!(
-            "exec ssh -F /dev/null -S {quoted} -W [%h]:%p -- server"
-        ));
+        self.proxy = Some(format!("ssh -F /dev/null -S {quoted} -W [%h]:%p -- server"));
         Ok(())
     }
 
@@ -429,7 +427,7 @@ mod tests {
         let onion: Destination = "root@abc.onion:2222".parse().unwrap();
         assert_eq!(
             proxy_command(&onion, Some(&proxy)).unwrap().unwrap(),
-            "exec '/opt/my 50%%/bcm' ssh-proxy --socks 127.0.0.1:9050 -- abc.onion 2222"
+            "'/opt/my 50%%/bcm' ssh-proxy --socks 127.0.0.1:9050 -- abc.onion 2222"
         );
         let refused = proxy_command(&onion, None).unwrap_err();
         assert!(matches!(refused, ConnectionError::Onion(_)));

@@ -241,6 +241,13 @@ impl App {
                 }
                 command.run(self, json).map(done)
             }
+            Command::Image(command) => {
+                command.check()?;
+                if command.needs_unlock() {
+                    self.unlock_first()?;
+                }
+                command.run(self, json).map(Outcome::Done)
+            }
             Command::Unlock => self.unlock().map(done),
             Command::Lock => {
                 let keeper = self.keeper.clone();

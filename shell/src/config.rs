@@ -269,6 +269,14 @@ impl Config {
         }
     }
 
+    /// Returns where images get Debian's packages from.
+    pub fn image_mirror(&self) -> Option<String> {
+        match self.value(Key::ImageMirror) {
+            Some(Value::Mirror(mirror)) => Some(mirror.clone()),
+            _ => None,
+        }
+    }
+
     /// Returns where wallets get blocks from.
     pub fn wallet_source(&self) -> Option<crate::wallet::Endpoint> {
         match self.value(Key::WalletSource) {

@@ -24,6 +24,10 @@ use bcm_keystore::unlock::UnlockError;
 use bcm_keystore::wallet::message::MessageError;
 use bcm_keystore::wallet::policy::PolicyError;
 use bcm_keystore::wallet::{PaymentError, PsbtError, SignError, WalletError};
+use bcm_stacks::image::ArchiveError;
+use bcm_stacks::image::build::BuildError;
+use bcm_stacks::image::engine::TransferError;
+use bcm_stacks::image::release::ReleaseError;
 
 use bcm_stacks::{CatalogError, LintError, PlanError, RenderError};
 
@@ -660,6 +664,54 @@ impl From<crate::process::HardenError> for Report {
             notes: vec!["nothing was asked and nothing was read".into()],
             hint: None,
         }
+    }
+}
+
+impl From<EngineError> for Report {
+    fn from(error: EngineError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+fn verified(is_verification: bool) -> Kind {
+    match is_verification {
+        true => Kind::Verification,
+        false => Kind::Failed,
+    }
+}
+
+impl From<ArchiveError> for Report {
+    fn from(error: ArchiveError) -> Self {
+        Self::new(verified(error.is_verification()), error)
+    }
+}
+
+impl From<TransferError> for Report {
+    fn from(error: TransferError) -> Self {
+        Self::new(verified(error.is_verification()), error)
+    }
+}
+
+impl From<BuildError> for Report {
+    fn from(error: BuildError) -> Self {
+        let kind = match &error {
+            BuildError::Archive(error) => verified(error.is_verification()),
+            BuildError::Name { .. } => Kind::Usage,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error).with_note("no archive was written")
+    }
+}
+
+impl From<ReleaseError> for Report {
+    fn from(error: ReleaseError) -> Self {
+        Self::new(verified(error.is_verification()), error).with_note("nothing was built")
+    }
+}
+
+impl From<bcm_stacks::image::scan::ScanError> for Report {
+    fn from(error: bcm_stacks::image::scan::ScanError) -> Self {
+        Self::new(Kind::Failed, error)
     }
 }
 

@@ -4,6 +4,7 @@ mod catalog;
 mod configuration;
 mod desired;
 mod graph;
+pub mod image;
 mod lint;
 mod observe;
 mod onion;

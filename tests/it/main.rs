@@ -18,6 +18,8 @@ mod files_pgp;
 mod files_signed;
 mod git;
 mod hostile_device;
+mod image;
+mod image_release;
 mod interop_gpg;
 mod password;
 mod pgp;

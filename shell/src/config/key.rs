@@ -36,6 +36,8 @@ pub enum Key {
     SshConfirm,
     /// The folder of the passwords.
     PasswordsPath,
+    /// Where images get Debian's packages from.
+    ImageMirror,
     /// Where wallets get blocks from.
     WalletSource,
     /// Where bitcoind keeps the cookie of its RPC.
@@ -69,6 +71,8 @@ pub enum Value {
     Folder(PathBuf),
     /// Of [`Key::WalletSource`].
     Source(Endpoint),
+    /// Of [`Key::ImageMirror`].
+    Mirror(String),
     /// Of [`Key::WalletCookie`].
     Path(PathBuf),
     /// Of [`Key::WalletTor`] and [`Key::TorSocks`].
@@ -135,7 +139,7 @@ pub struct ValueError {
 
 impl Key {
     /// Every key, in the order of `config list`.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Chain,
         Self::Device,
         Self::PassphraseOn,
@@ -144,6 +148,7 @@ impl Key {
         Self::SshCurve,
         Self::SshConfirm,
         Self::PasswordsPath,
+        Self::ImageMirror,
         Self::WalletSource,
         Self::WalletCookie,
         Self::WalletTor,
@@ -162,6 +167,7 @@ impl Key {
             Self::SshCurve => "ssh.curve",
             Self::SshConfirm => "ssh.confirm",
             Self::PasswordsPath => "passwords.path",
+            Self::ImageMirror => "image.mirror",
             Self::WalletSource => "wallet.source",
             Self::WalletCookie => "wallet.cookie",
             Self::WalletTor => "wallet.tor",
@@ -180,6 +186,9 @@ impl Key {
             Self::Color => "auto, always or never",
             Self::SshCurve => "ed25519 or nist256p1",
             Self::SshConfirm => "session or each",
+            Self::ImageMirror => {
+                "an address, a line or a file of sources, as `mmdebstrap` takes it"
+            }
             Self::PasswordsPath => "a folder such as ~/.passage/store, from / or ~/",
             Self::WalletSource => {
                 "http://HOST:PORT (bitcoind), tcp://HOST:PORT (Electrum) or file:PATH"
@@ -201,6 +210,7 @@ impl Key {
             Self::SshCurve => &["ed25519", "nist256p1"],
             Self::SshConfirm => &["session", "each"],
             Self::PasswordsPath => &["~/.passage/store"],
+            Self::ImageMirror => &["/etc/apt/sources.list"],
             Self::WalletSource => &["http://127.0.0.1:8332", "tcp://127.0.0.1:50001"],
             Self::WalletCookie => &["/var/lib/bitcoind/.cookie"],
             Self::WalletTor | Self::TorSocks => &["127.0.0.1:9050"],
@@ -226,6 +236,7 @@ impl Key {
             Self::SshCurve => "ed25519",
             Self::SshConfirm => "session",
             Self::PasswordsPath => "passwords in the folder of the wallet",
+            Self::ImageMirror => "the system's own sources",
             Self::WalletSource => "none",
             Self::WalletCookie => "none",
             Self::WalletTor => "that of tor.socks",
@@ -297,6 +308,13 @@ impl Key {
                 }
                 _ => Err(refuse()),
             },
+            Self::ImageMirror => {
+                let plain = !text.is_empty() && !text.starts_with('-');
+                match plain && !text.contains(char::is_control) {
+                    true => Ok(Value::Mirror(text.to_owned())),
+                    false => Err(refuse()),
+                }
+            }
             Self::WalletSource => text.parse().map(Value::Source).map_err(|_| refuse()),
             // the file of the configuration outlives the folder that it was written from
             Self::WalletCookie if !text.starts_with('/') => Err(refuse()),
@@ -359,6 +377,7 @@ impl fmt::Display for Value {
             Self::Confirm(what) => f.write_str(&word(what)),
             Self::Folder(path) => path.display().fmt(f),
             Self::Source(endpoint) => endpoint.fmt(f),
+            Self::Mirror(mirror) => f.write_str(mirror),
             Self::Path(path) => path.display().fmt(f),
             Self::Socket(address) => address.fmt(f),
         }

@@ -283,6 +283,11 @@ fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
             names.wallets.iter().map(word).collect()
         }
         ["wallet", "labels", "import"] => files(typed),
+        ["image", "build"] if place.given == 0 => crate::commands::image::RECIPES
+            .into_iter()
+            .map(word)
+            .collect(),
+        ["image", _] => files(typed),
         _ if place.given == 0 => {
             let below = place.command.get_subcommands();
             let shown = below.filter(|command| !command.is_hide_set());
