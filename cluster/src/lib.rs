@@ -9,8 +9,10 @@ pub mod docker;
 pub mod fanout;
 pub mod host;
 pub mod host_key;
+pub mod lxd;
 mod master;
 pub mod name;
+pub mod prepare;
 pub mod remote;
 pub mod scan;
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub use host::{Destination, HostKind, OnionError};
 pub use host_key::{
     FirstContact, HostKey, HostKeyError, HostKeyFingerprint, KnownHosts, PinnedHost,
 };
+pub use lxd::{Lxd, LxdError};
 pub use name::{ClusterId, ClusterName, HostName, InstanceName};
 pub use remote::{Output, Remote, RemoteError, Status};
 pub use scan::{ScanError, scan};

@@ -2,7 +2,7 @@
 
 mod machine;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bcm_keystore::Hint;
 use futures::future::join_all;
@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct HostStatus {
     /// Its name.
     pub host: String,
+    /// How long it took to answer, in seconds.
+    pub seconds: f64,
     /// The machine; `None` where it was not reached.
     pub machine: Option<Machine>,
     /// The engine; `None` where it does not answer.
@@ -107,8 +109,16 @@ pub async fn status(remotes: &[Remote], now: fn() -> SystemTime) -> Vec<HostStat
 
 /// Asks one host; returns its engine too if it manages a swarm.
 async fn ask(remote: &Remote, now: fn() -> SystemTime) -> (HostStatus, Option<Engine>) {
+    let start = Instant::now();
+    let (mut status, engine) = look(remote, now).await;
+    status.seconds = (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    (status, engine)
+}
+
+async fn look(remote: &Remote, now: fn() -> SystemTime) -> (HostStatus, Option<Engine>) {
     let mut status = HostStatus {
         host: remote.name().to_string(),
+        seconds: 0.0,
         machine: None,
         engine: None,
         swarm: None,

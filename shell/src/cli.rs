@@ -165,7 +165,7 @@ pub enum Command {
     /// Read and change the configuration
     #[command(subcommand, after_help = "Example:\n  bcm config set chain=regtest")]
     Config(config::Command),
-    /// Show the stacks that can be deployed
+    /// Show the stacks that can be deployed, check one of your own, plan
     #[command(subcommand, after_help = "Example:\n  bcm stack list")]
     Stack(stack::Command),
     /// Look at what was approved and signed for a cluster

@@ -28,6 +28,11 @@ pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
 /// As above: sockets and whatever else ends with the login.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 
+/// Where an LXD that is not at its usual place keeps its socket, as for `lxc`.
+pub const LXD_DIR: &str = "LXD_DIR";
+/// As above, of Incus.
+pub const INCUS_DIR: &str = "INCUS_DIR";
+
 /// Reads a variable; an empty one counts as unset.
 fn read(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
@@ -58,6 +63,12 @@ pub fn runtime_parents() -> Vec<PathBuf> {
     let runtime = read(XDG_RUNTIME_DIR).map(PathBuf::from);
     let runtime = runtime.filter(|folder| folder.is_absolute());
     runtime.into_iter().chain([temporary_folder()]).collect()
+}
+
+/// Returns the socket of this machine's LXD or Incus, where it is not at its usual place.
+pub fn lxd_socket() -> Option<PathBuf> {
+    let folder = read(LXD_DIR).or_else(|| read(INCUS_DIR))?;
+    Some(Path::new(&folder).join("unix.socket"))
 }
 
 /// Returns the path of this program.

@@ -4,8 +4,10 @@ use std::error::Error;
 use std::fmt;
 
 use bcm_cluster::command::CommandError;
+use bcm_cluster::docker::{SwarmError, TunnelError};
+use bcm_cluster::prepare::PrepareError;
 use bcm_cluster::{
-    ClusterError, ConnectionError, EngineError, HostKeyError, RemoteError, ScanError,
+    ClusterError, ConnectionError, EngineError, HostKeyError, LxdError, RemoteError, ScanError,
 };
 use bcm_keystore::Hint;
 use bcm_keystore::age::{AgeError, AgeStoreError};
@@ -27,6 +29,8 @@ use bcm_stacks::image::ArchiveError;
 use bcm_stacks::image::build::BuildError;
 use bcm_stacks::image::engine::TransferError;
 use bcm_stacks::image::release::ReleaseError;
+
+use bcm_stacks::{CatalogError, LintError, PlanError, RenderError};
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
@@ -435,6 +439,59 @@ impl From<RemoteError> for Report {
     }
 }
 
+impl From<PrepareError> for Report {
+    fn from(error: PrepareError) -> Self {
+        let (kind, note) = match error {
+            PrepareError::Remote(error) => return error.into(),
+            PrepareError::Statement(error) => return error.into(),
+            ref error if error.is_verification() => (Kind::Verification, error.note()),
+            PrepareError::Wanted(_) => (Kind::Usage, None),
+            ref error => (Kind::Failed, error.note()),
+        };
+        let report = Self::new(kind, error);
+        match note {
+            Some(note) => report.with_note(note),
+            None => report,
+        }
+    }
+}
+
+impl From<EngineError> for Report {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Remote(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<SwarmError> for Report {
+    fn from(error: SwarmError) -> Self {
+        match error {
+            SwarmError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<LxdError> for Report {
+    fn from(error: LxdError) -> Self {
+        match error {
+            LxdError::Remote(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<TunnelError> for Report {
+    fn from(error: TunnelError) -> Self {
+        match error {
+            TunnelError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
 impl From<ClusterError> for Report {
     fn from(error: ClusterError) -> Self {
         let kind = match &error {
@@ -459,6 +516,55 @@ impl From<CommandError> for Report {
 
 impl From<ClientError> for Report {
     fn from(error: ClientError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+fn of_catalog(error: &CatalogError) -> Kind {
+    match error {
+        CatalogError::Unknown { .. } | CatalogError::NotOnChain { .. } => Kind::Usage,
+        _ => Kind::Failed,
+    }
+}
+
+fn of_render(error: &RenderError) -> Kind {
+    match error {
+        RenderError::Catalog(error) => of_catalog(error),
+        RenderError::UnknownOption { .. }
+        | RenderError::OptionValue { .. }
+        | RenderError::UnknownVariant { .. }
+        | RenderError::Pruned { .. }
+        | RenderError::Apart { .. } => Kind::Usage,
+        RenderError::BelowMinimum { .. } => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<CatalogError> for Report {
+    fn from(error: CatalogError) -> Self {
+        Self::new(of_catalog(&error), error)
+    }
+}
+
+impl From<RenderError> for Report {
+    fn from(error: RenderError) -> Self {
+        Self::new(of_render(&error), error)
+    }
+}
+
+impl From<PlanError> for Report {
+    fn from(error: PlanError) -> Self {
+        let kind = match &error {
+            PlanError::Render(error) => of_render(error),
+            PlanError::Foreign { .. } | PlanError::Network { .. } => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<LintError> for Report {
+    fn from(error: LintError) -> Self {
         Self::new(Kind::Failed, error)
     }
 }

@@ -217,10 +217,17 @@ impl Running {
     /// # Panics
     ///
     /// When that takes longer than a minute.
-    pub fn wait(mut self) -> Output {
-        let status = wait_until("bcm ends", Duration::from_secs(60), || {
-            self.child.try_wait().unwrap()
-        });
+    pub fn wait(self) -> Output {
+        self.wait_within(Duration::from_secs(60))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// When that takes longer than `limit`.
+    pub fn wait_within(mut self, limit: Duration) -> Output {
+        let status = wait_until("bcm ends", limit, || self.child.try_wait().unwrap());
         let elapsed = self.start.elapsed();
         let text = |reader: Option<JoinHandle<Vec<u8>>>| {
             String::from_utf8(reader.unwrap().join().unwrap()).expect("bcm prints UTF-8")

@@ -2,6 +2,7 @@
 //! they are hosts on a network. Whatever they make ends with them.
 
 use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -84,13 +85,13 @@ impl Dockerd {
         fs::create_dir_all(&folder).unwrap();
         // an engine keeps network namespaces and sockets in /run/docker, whatever its folders are
         let script = "
-            mount --make-rprivate / && mount -t proc proc /proc && mount -t tmpfs tmpfs /run
+            mount --make-rprivate / && mount -t proc proc /proc && mount -t tmpfs tmpfs /run; mkdir /run/sshd
             hostname node-$2; ip link set lo up
             until ip link show eth0 >/dev/null 2>&1; do sleep 0.02; done
             ip addr add 10.77.0.$2/24 dev eth0; ip link set eth0 up
             while :; do
                 dockerd --data-root $1/data --exec-root /run/docker --pidfile /run/docker.pid \
-                    --host unix://$1/docker.sock --storage-driver overlay2
+                    --host unix://$1/docker.sock --host unix:///run/docker.sock --storage-driver overlay2
                 rm -f /run/docker.pid
                 while [ -e $1/stopped ]; do sleep 0.05; done
             done";
@@ -186,6 +187,50 @@ impl Dockerd {
             .expect("nsenter is installed")
     }
 
+    /// Lets the holder of this key in over SSH, as root, to where the engine runs. Its sshd listens on
+    /// the loopback of this machine, and sees the engine's socket where a host has it.
+    pub fn ssh(&self, env: &TestEnv) -> EngineSsh {
+        let folder = self.folder.join("ssh");
+        fs::create_dir_all(&folder).unwrap();
+        let key = folder.join("host_key");
+        let keygen = Command::new("/usr/bin/ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(&key)
+            .status();
+        assert!(keygen.unwrap().success());
+        fs::write(folder.join("authorized_keys"), "").unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let path = folder.display();
+        let config = format!(
+            "ListenAddress 127.0.0.1:{port}\nHostKey {path}/host_key\n\
+             AuthorizedKeysFile {path}/authorized_keys\nPidFile none\nStrictModes no\nUsePAM no\n\
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             PermitRootLogin prohibit-password\n"
+        );
+        fs::write(folder.join("config"), config).unwrap();
+        let log = File::create(folder.join("log")).unwrap();
+        let child = env
+            .command("/usr/bin/nsenter")
+            .args(["--mount", "--pid", "--uts", "--target"])
+            .arg(self.init.to_string())
+            .args(["/usr/sbin/sshd", "-D", "-e", "-f"])
+            .arg(folder.join("config"))
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("nsenter is installed");
+        wait_until("sshd answers", START, || {
+            TcpStream::connect(("127.0.0.1", port)).ok()
+        });
+        EngineSsh {
+            child,
+            folder,
+            port,
+        }
+    }
+
     /// Cuts it off the wire, or plugs it in again.
     pub fn plug(&self, wire: &Wire, state: Plug) {
         let port = format!("port-{}", self.number);
@@ -247,6 +292,45 @@ impl Drop for Dockerd {
                 _ => Some(()),
             },
         );
+    }
+}
+
+/// The sshd of an engine's host. Ended when dropped.
+#[derive(Debug)]
+pub struct EngineSsh {
+    child: Child,
+    folder: PathBuf,
+    port: u16,
+}
+
+impl EngineSsh {
+    /// Returns how the host is added.
+    pub fn address(&self) -> String {
+        format!("ssh://root@127.0.0.1:{}", self.port)
+    }
+
+    /// Returns the fingerprint of its host key, `SHA256:…`.
+    pub fn fingerprint(&self) -> String {
+        let list = Command::new("/usr/bin/ssh-keygen")
+            .args(["-l", "-E", "sha256", "-f"])
+            .arg(self.folder.join("host_key.pub"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(list.stdout).unwrap();
+        text.split(' ').nth(1).unwrap().to_owned()
+    }
+
+    /// Lets the holder of this key in.
+    pub fn authorize(&self, public_key: &str) {
+        let path = self.folder.join("authorized_keys");
+        let keys = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("{keys}{}\n", public_key.trim_end())).unwrap();
+    }
+}
+
+impl Drop for EngineSsh {
+    fn drop(&mut self) {
+        end(&mut self.child);
     }
 }
 

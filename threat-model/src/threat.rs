@@ -494,6 +494,119 @@ pub const THREATS: &[Threat] = &[
     },
     Threat {
         id: "T-40",
+        title: "A plan that was approved once is carried out again, late, elsewhere or out of order",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "Cluster, chain, serial, the digest of the statement before and an end stand in what is \
+                     signed; one that is replayed, skipped, forked, expired or for another place is refused",
+        tests: &[
+            "keystore/src/statement/tests/refusals.rs::a_statement_is_good_in_one_place_for_a_while",
+            "keystore/src/statement/tests/ledger.rs::the_ledger_takes_statements_in_their_order_and_once",
+            "keystore/src/statement/tests/ledger.rs::of_two_that_go_on_from_one_statement_the_ledger_takes_one",
+        ],
+    },
+    Threat {
+        id: "T-41",
+        title: "A plan is changed, or put in the place of another, after the person approved it",
+        asset: Asset::Consent,
+        adversary: Adversary::Neighbour,
+        mitigation: "There is one spelling of a statement; both signatures cover it, are checked again \
+                     before the first act, and whatever acts demands the proof that one function makes",
+        tests: &[
+            "keystore/src/statement/tests/refusals.rs::any_changed_byte_is_refused",
+            "keystore/src/statement/tests/refusals.rs::no_signature_stands_in_for_another",
+            "keystore/src/statement/tests/form.rs::every_other_spelling_is_refused",
+            "tests/it/statement.rs::what_was_signed_is_listed_verified_and_exported_for_gpg",
+        ],
+    },
+    Threat {
+        id: "T-42",
+        title: "The device shows one plan and signs another: an OpenPGP signature covers no text",
+        asset: Asset::Consent,
+        adversary: Adversary::Neighbour,
+        mitigation: "What acts on a cluster needs the bound approval too: the device signs the text that it \
+                     shows, and a verifier computes that text from the statement, by a pinned key",
+        tests: &[
+            "keystore/src/statement/tests/form.rs::approvals_of_the_genuine_device_verify_and_no_others",
+            "keystore/src/statement/tests/form.rs::the_text_on_the_device_is_as_documented",
+            "keystore/src/statement/tests/refusals.rs::no_signature_stands_in_for_another",
+        ],
+    },
+    Threat {
+        id: "T-43",
+        title: "Another program has the session's key, which asks nobody, log in where it likes",
+        asset: Asset::Hosts,
+        adversary: Adversary::Neighbour,
+        mitigation: "The agent signs with it only logins to hosts that the certificate is meant for, whose \
+                     key the client proved; no files, nothing forwarded; `ssh.confirm=each` has the device \
+                     confirm each login",
+        tests: &[
+            "keystore/src/ssh/agent/tests/certified.rs::the_session_key_logs_in_to_its_hosts_and_does_nothing_else",
+            "tests/it/ssh_certificate.rs::another_program_cannot_take_the_certificate_to_another_host",
+            "tests/it/ssh_certificate.rs::each_login_is_confirmed_where_that_was_chosen",
+        ],
+    },
+    Threat {
+        id: "T-44",
+        title: "A certificate outlives the session, or the person's trust in it",
+        asset: Asset::Hosts,
+        adversary: Adversary::DiskReader,
+        mitigation: "Its key lies in locked memory alone and is wiped with the lock; it ends within 12 hours; \
+                     what was issued is noted before it is used, and a list revokes it on the hosts",
+        tests: &[
+            "tests/it/ssh_certificate.rs::locking_drops_the_certificate",
+            "tests/it/ssh_certificate.rs::an_expired_certificate_is_refused",
+            "tests/it/ssh_certificate.rs::a_revoked_certificate_is_refused",
+        ],
+    },
+    Threat {
+        id: "T-45",
+        title: "A folder of stacks from somebody else runs what it wants, or reads what it wants",
+        asset: Asset::Hosts,
+        adversary: Adversary::Correspondent,
+        mitigation: "Every text is of a type that cannot hold a trick of a shell or a path; templates \
+                     read no file and no secret; links are refused; a way out, a port on the host and \
+                     an image by tag cannot be written down",
+        tests: &[
+            "tests/it/stack.rs::a_stack_of_ones_own_is_checked_and_joins_the_catalogue",
+            "stacks/src/catalog/tests.rs::tricks_of_a_shell_or_a_path_are_refused_where_they_stand",
+            "stacks/src/render/template.rs::a_template_reads_no_file_and_knows_no_unknown_variable",
+            "stacks/src/plan/tests.rs::every_service_is_locked_in",
+        ],
+    },
+    Threat {
+        id: "T-46",
+        title: "A release that is attacked, or has left the chain, is run where the money is",
+        asset: Asset::Money,
+        adversary: Adversary::Network,
+        mitigation: "Below the oldest safe release mainnet is refused unless that is typed, and the plan \
+                     records it; Bitcoin Knots serves regtest alone; what has no known digest is not pulled",
+        tests: &[
+            "tests/it/stack.rs::what_cannot_be_is_refused_with_the_next_act",
+            "stacks/src/render/tests.rs::knots_serves_regtest_only",
+        ],
+    },
+    Threat {
+        id: "T-47",
+        title: "Somebody changes what runs on a host, and nobody notices",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "The signed plan holds the digest of everything that it leads to; what runs is compared \
+                     with it to the last field, foreign services and containers among it",
+        tests: &["stacks/src/plan/tests.rs::drift_is_found_named_and_mended"],
+    },
+    Threat {
+        id: "T-48",
+        title: "An onion service that was meant for a few is found by everybody",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "An onion service that asks for a key is not announced while nobody has one",
+        tests: &[
+            "tests/it/stack_programs.rs::tor_serves_each_onion_as_soon_as_its_target_is_there",
+        ],
+    },
+    Threat {
+        id: "T-49",
         title: "An archive of images holds another image than the one that was agreed on, or escapes when unpacked",
         asset: Asset::Hosts,
         adversary: Adversary::Correspondent,
@@ -506,7 +619,7 @@ pub const THREATS: &[Threat] = &[
         ],
     },
     Threat {
-        id: "T-41",
+        id: "T-50",
         title: "Upstream's release was swapped, or one of its builders is forced or robbed",
         asset: Asset::Hosts,
         adversary: Adversary::Network,
@@ -515,6 +628,54 @@ pub const THREATS: &[Threat] = &[
         tests: &[
             "tests/it/image_release.rs::a_release_that_too_few_attest_is_refused_and_each_reason_told",
             "tests/it/image_release.rs::what_was_not_attested_is_not_built",
+        ],
+    },
+    Threat {
+        id: "T-51",
+        title: "A host of somebody else, or an engine with a known hole, becomes part of a cluster",
+        asset: Asset::Hosts,
+        adversary: Adversary::Mishap,
+        mitigation: "Another swarm, foreign things with our names and engines that may send encrypted \
+                     networks in the clear are refused; what fails half-way is undone",
+        tests: &[
+            "tests/it/engine.rs::what_is_not_ours_is_refused_and_nothing_is_half_joined",
+            "cluster/src/docker/engine/tests.rs::an_old_engine_is_refused_with_both_versions",
+        ],
+    },
+    Threat {
+        id: "T-52",
+        title: "To look at a service, a port is opened that others find",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "A tunnel ends on the controller's loopback and goes through the engine's socket; \
+                     nothing is published, and what it needs on the host ends with it",
+        tests: &[
+            "tests/it/engine_commands.rs::a_tunnel_leads_to_a_service_without_a_port_being_opened",
+        ],
+    },
+    Threat {
+        id: "T-53",
+        title: "A host that was prepared lets somebody else in, or shows more than sshd to the network",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "One account, open to certificates of the device's CA alone; no passwords, no \
+                     other keys, no root; a default-deny table in front of the engine's own, with \
+                     the swarm's ports open to members",
+        tests: &[
+            "tests/it/cluster_prepare.rs::a_bare_host_becomes_a_member_and_lets_nobody_else_in",
+        ],
+    },
+    Threat {
+        id: "T-54",
+        title: "A preparation that is cut leaves a host half open, or shuts its owner out",
+        asset: Asset::Hosts,
+        adversary: Adversary::Mishap,
+        mitigation: "The old way in is closed only after the new one was tried; services note what \
+                     they have read, so that the next run goes on where the last one was cut",
+        tests: &[
+            "tests/it/cluster_prepare.rs::a_run_that_is_killed_is_gone_on_with",
+            "cluster/src/prepare/plan/tests.rs::the_old_way_is_closed_only_behind_the_new_one",
+            "cluster/src/prepare/plan/tests.rs::a_run_that_was_cut_anywhere_is_gone_on_with",
         ],
     },
 ];

@@ -42,6 +42,9 @@ const MOST_MANAGERS: usize = 7;
 /// How long a node may take to be what it was told to be.
 const SETTLE: Duration = Duration::from_secs(20);
 
+/// How long a promotion may take: Docker gives one who was demoted a moment ago half a minute's rest.
+const PROMOTION: Duration = Duration::from_secs(60);
+
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -186,7 +189,7 @@ pub async fn join(
             return Err(SwarmError::NoNode(host.host().into()));
         };
         let what = format!("`{}` to be ready", host.host());
-        settle(manager, &what, |nodes| {
+        settle(manager, &what, SETTLE, |nodes| {
             nodes.iter().any(|node| node.id == id && node.ready)
         })
         .await?;
@@ -223,7 +226,7 @@ pub async fn leave(manager: &Engine, host: &Engine) -> Result<Outcome, SwarmErro
         .leave_swarm(Some(LeaveSwarmOptionsBuilder::default().build()));
     host.done("leave the swarm", left).await?;
     let what = format!("`{}` to be gone", host.host());
-    settle(manager, &what, |nodes| {
+    settle(manager, &what, SETTLE, |nodes| {
         !nodes.iter().any(|node| node.id == id && node.ready)
     })
     .await?;
@@ -290,7 +293,7 @@ pub async fn rejoin(
         && nodes.iter().any(|known| known.id == *node)
     {
         let what = format!("`{}` to come back", host.host());
-        settle(manager, &what, |nodes| {
+        settle(manager, &what, SETTLE, |nodes| {
             nodes.iter().any(|known| known.id == *node && known.ready)
         })
         .await?;
@@ -399,7 +402,7 @@ async fn become_manager(manager: &Engine, node: &Node) -> Result<(), SwarmError>
     };
     node::update(manager, &node.id, &change).await?;
     let what = format!("`{}` to be a manager that the others reach", node.name());
-    settle(manager, &what, |nodes| {
+    settle(manager, &what, PROMOTION, |nodes| {
         nodes.iter().any(|now| now.id == node.id && now.reachable)
     })
     .await
@@ -415,7 +418,7 @@ async fn demote(manager: &Engine, node: &Node, nodes: &[Node]) -> Result<(), Swa
     };
     node::update(manager, &node.id, &change).await?;
     let what = format!("`{}` to be no manager any more", node.name());
-    settle(manager, &what, |nodes| {
+    settle(manager, &what, SETTLE, |nodes| {
         let now = nodes.iter().find(|now| now.id == node.id);
         now.is_none_or(|now| now.role == Role::Worker && now.manager_addr.is_none())
     })
@@ -431,6 +434,7 @@ fn find<'a>(nodes: &'a [Node], id: &NodeId) -> Result<&'a Node, SwarmError> {
 async fn settle(
     manager: &Engine,
     what: &str,
+    limit: Duration,
     mut ready: impl FnMut(&[Node]) -> bool,
 ) -> Result<(), SwarmError> {
     let start = Instant::now();
@@ -439,11 +443,11 @@ async fn settle(
         let nodes = node::list(manager).await;
         match nodes {
             Ok(nodes) if ready(&nodes) => return Ok(()),
-            Err(error) if start.elapsed() >= SETTLE => return Err(error.into()),
-            _ if start.elapsed() >= SETTLE => {
+            Err(error) if start.elapsed() >= limit => return Err(error.into()),
+            _ if start.elapsed() >= limit => {
                 return Err(SwarmError::Waited {
                     what: what.to_owned(),
-                    seconds: SETTLE.as_secs(),
+                    seconds: limit.as_secs(),
                 });
             }
             _ => tokio::time::sleep(LOOK).await,

@@ -46,6 +46,8 @@ pub enum Key {
     WalletTor,
     /// Tor's SOCKS port.
     TorSocks,
+    /// The folder of the person's own stacks.
+    StacksPath,
 }
 
 /// A checked value.
@@ -65,7 +67,7 @@ pub enum Value {
     Curve(Curve),
     /// Of [`Key::SshConfirm`].
     Confirm(ConfirmLogins),
-    /// Of [`Key::PasswordsPath`], as it was typed.
+    /// Of [`Key::PasswordsPath`] and [`Key::StacksPath`], as it was typed.
     Folder(PathBuf),
     /// Of [`Key::WalletSource`].
     Source(Endpoint),
@@ -137,7 +139,7 @@ pub struct ValueError {
 
 impl Key {
     /// Every key, in the order of `config list`.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Chain,
         Self::Device,
         Self::PassphraseOn,
@@ -151,6 +153,7 @@ impl Key {
         Self::WalletCookie,
         Self::WalletTor,
         Self::TorSocks,
+        Self::StacksPath,
     ];
 
     /// Returns the dotted name.
@@ -169,6 +172,7 @@ impl Key {
             Self::WalletCookie => "wallet.cookie",
             Self::WalletTor => "wallet.tor",
             Self::TorSocks => "tor.socks",
+            Self::StacksPath => "stacks.path",
         }
     }
 
@@ -191,6 +195,7 @@ impl Key {
             }
             Self::WalletCookie => "the whole path of the file with USER:PASSWORD of bitcoind's RPC",
             Self::WalletTor | Self::TorSocks => "IP:PORT of Tor's SOCKS port",
+            Self::StacksPath => "a folder with a folder for each stack, from / or ~/",
         }
     }
 
@@ -209,6 +214,7 @@ impl Key {
             Self::WalletSource => &["http://127.0.0.1:8332", "tcp://127.0.0.1:50001"],
             Self::WalletCookie => &["/var/lib/bitcoind/.cookie"],
             Self::WalletTor | Self::TorSocks => &["127.0.0.1:9050"],
+            Self::StacksPath => &["~/stacks"],
         }
     }
 
@@ -235,6 +241,7 @@ impl Key {
             Self::WalletCookie => "none",
             Self::WalletTor => "that of tor.socks",
             Self::TorSocks => "127.0.0.1:9050",
+            Self::StacksPath => "the built-in stacks alone",
         }
     }
 
@@ -295,7 +302,7 @@ impl Key {
                 .map(Value::Confirm)
                 .map_err(|_| refuse()),
             // a relative one would be another store in each folder
-            Self::PasswordsPath => match Path::new(text) {
+            Self::PasswordsPath | Self::StacksPath => match Path::new(text) {
                 path if path.is_absolute() || path.starts_with("~") => {
                     Ok(Value::Folder(path.to_owned()))
                 }

@@ -6,10 +6,13 @@ use bcm_keystore::ssh::SshStore;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::instance::Instance;
+use super::prepare::Prepare;
 use super::reach::{InCluster, with_cluster};
+use super::swarm::{Act, act, rejoin};
 use crate::app::App;
 use crate::commands::ssh::{Meeting, meet};
-use crate::report::{Kind, Report};
+use crate::report::Report;
 use crate::ui;
 
 /// What to do with hosts.
@@ -21,11 +24,22 @@ pub enum Command {
   bcm cluster host add node-1 ssh://root@10.0.0.5 --chain signet --chain regtest
   bcm cluster host add node-2 ssh://root@10.0.0.6:2222 --fingerprint SHA256:…
   bcm cluster host add far ssh://bcm@xyz….onion
+  bcm cluster host add signet lxd://signet-1 --image debian12 --memory 4GiB --chain signet
 
 The host key is shown and compared with the host's own console; from then on the host has to prove it,
 and a changed key is a hard stop. The key for the login stays on the device; its line for the host's
 authorized_keys is printed.")]
     Add(Add),
+    /// Make a member of a bare Debian or Ubuntu
+    #[command(after_help = "Examples:
+  bcm cluster host prepare node-1 --plan
+  bcm cluster host prepare node-1
+
+The plan is what the host lacks, and nothing else; it is shown, approved and signed on the device, and
+carried out as it was signed. Afterwards the account `bcm` is the only way in, with a certificate of the
+device: passwords, other keys and root are refused. A second run makes 0 changes; one that was cut is
+gone on with. The host installs packages from the sources that it has.")]
+    Prepare(Prepare),
     /// List the hosts
     #[command(after_help = "Example:\n  bcm cluster host list --json")]
     List,
@@ -58,6 +72,39 @@ authorized_keys is printed.")]
         #[arg(long, value_name = "SHA256:…")]
         fingerprint: Option<HostKeyFingerprint>,
     },
+    /// Make a host a manager of the swarm
+    #[command(after_help = "Example:\n  bcm cluster host promote node-2")]
+    Promote {
+        /// As `cluster host list` shows it
+        name: HostName,
+    },
+    /// Make a manager of the swarm a worker
+    #[command(after_help = "Example:\n  bcm cluster host demote node-2")]
+    Demote {
+        /// As `cluster host list` shows it
+        name: HostName,
+    },
+    /// Have what runs on a host run elsewhere
+    #[command(after_help = "Example:\n  bcm cluster host drain node-2")]
+    Drain {
+        /// As `cluster host list` shows it
+        name: HostName,
+    },
+    /// Let things run on a host again
+    #[command(after_help = "Example:\n  bcm cluster host activate node-2")]
+    Activate {
+        /// As `cluster host list` shows it
+        name: HostName,
+    },
+    /// Bring a host back into the swarm that was away
+    #[command(after_help = "Example:\n  bcm cluster host rejoin node-2 --address 10.8.0.2")]
+    Rejoin {
+        /// As `cluster host list` shows it
+        name: HostName,
+        /// Where the other hosts reach it [default: the address that it was added with]
+        #[arg(long, value_name = "IP")]
+        address: Option<std::net::IpAddr>,
+    },
 }
 
 /// A host to add.
@@ -77,6 +124,8 @@ pub struct Add {
     /// It trusts the CA of this cluster already: log in with the session's certificate
     #[arg(long)]
     certified: bool,
+    #[command(flatten)]
+    instance: Instance,
 }
 
 impl Command {
@@ -84,11 +133,17 @@ impl Command {
     pub fn run(self, app: &mut App, json: bool) -> Result<(), Report> {
         match self {
             Self::Add(add) => add.run(app, json),
+            Self::Prepare(prepare) => prepare.run(app, json),
             Self::List => list(app, json),
             Self::Show { name } => show(app, &name, json),
             Self::Remove { name } => remove(app, &name, json),
             Self::Rename { from, to } => rename(app, &from, &to, json),
             Self::Repin { name, fingerprint } => repin(app, &name, fingerprint, json),
+            Self::Promote { name } => act(app, &name, Act::Promote, json),
+            Self::Demote { name } => act(app, &name, Act::Demote, json),
+            Self::Drain { name } => act(app, &name, Act::Drain, json),
+            Self::Activate { name } => act(app, &name, Act::Activate, json),
+            Self::Rejoin { name, address } => rejoin(app, &name, address, json),
         }
     }
 }
@@ -152,7 +207,30 @@ pub fn print(lines: &[Line], json: bool) -> Result<(), Report> {
 }
 
 impl Add {
+    /// Returns what to call the host.
+    pub fn name(&self) -> &HostName {
+        &self.name
+    }
+
+    /// Returns the fingerprint that the host key has to have; of an instance, that of its server.
+    pub fn fingerprint(&self) -> Option<HostKeyFingerprint> {
+        self.fingerprint
+    }
+
+    /// Returns the command to give again.
+    pub fn again(&self) -> String {
+        format!("cluster host add {} {}", self.name, self.address)
+    }
+
     fn run(self, app: &mut App, json: bool) -> Result<(), Report> {
+        let is_instance = matches!(self.address, HostAddress::Lxd { .. });
+        if !is_instance && !self.instance.is_empty() {
+            return Err(
+                Report::usage(format!("`{}` is no instance to be made", self.address)).with_hint(
+                    "only `lxd://` takes `--image`, `--vm`, limits, `--bridge` and `--static`",
+                ),
+            );
+        }
         let (line, new_key) = with_cluster(app, async |cluster| {
             cluster.cluster.admits(&self.name, &self.address)?;
             let (target, new_key) = self.target(cluster).await?;
@@ -193,7 +271,7 @@ impl Add {
                 let meeting = Meeting {
                     destination,
                     fingerprint: self.fingerprint,
-                    again: &format!("cluster host add {} {}", self.name, self.address),
+                    again: &self.again(),
                 };
                 let host = meet(&mut store, &meeting, &settings).await?;
                 let mut target = SshTarget::from(&host);
@@ -204,11 +282,12 @@ impl Add {
                 let (key, is_new) = cluster.key(destination.identity()).await?;
                 Ok((HostTarget::Ssh(target), is_new.then(|| key.to_string())))
             }
-            HostAddress::Lxd { .. } => Err(Report::text(
-                Kind::Failed,
-                "this bcm makes no instances of LXD or Incus",
-            )
-            .with_hint("make it there, with sshd inside, and add it as `ssh://user@address`")),
+            HostAddress::Lxd { server, instance } => {
+                let target = self
+                    .instance
+                    .launch(cluster, self, server.as_ref(), instance);
+                target.await.map(|target| (target, None))
+            }
         }
     }
 }
