@@ -286,7 +286,7 @@ fn a_run_that_is_killed_is_gone_on_with() {
     drop(run);
     // while packages are installed, and the host loses its power: dpkg is left in the middle
     let run = start();
-    until("dpkg is at work", "test -e /usr/bin/dockerd");
+    until("dpkg is at work", "test -e /usr/sbin/dockerd");
     host.kill();
     let cut = run.wait_within(LONG);
     cut.failure(1);
