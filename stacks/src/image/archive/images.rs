@@ -93,7 +93,7 @@ impl Images {
     }
 }
 
-fn malformed(path: &str, flaw: &dyn ToString) -> ArchiveError {
+fn malformed(path: &str, flaw: &dyn std::fmt::Display) -> ArchiveError {
     ArchiveError::Malformed {
         path: path.to_owned(),
         flaw: flaw.to_string(),
