@@ -42,10 +42,6 @@ pub struct Host {
 /// Where a host is, and what proves that it is that host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a cluster has a few hosts, and each is read as often as it is moved"
-)]
 pub enum HostTarget {
     /// This machine.
     Local,

@@ -62,10 +62,16 @@ impl Stage {
     /// Prepares a host and returns how many changes that took.
     fn prepare(&self, name: &str, host: &LxdHost) -> u64 {
         let output = self.run(&["cluster", "host", "prepare", name, "--json"]);
-        if output.code() != 0 {
-            let log = host.try_run("journalctl --no-pager -n 40 -u ssh -u docker");
-            eprintln!("{}", String::from_utf8_lossy(&log.stdout));
-        }
+        let log = || {
+            host.try_run("journalctl --no-pager -n 40 -u ssh -u docker")
+                .stdout
+        };
+        assert_eq!(
+            output.code(),
+            0,
+            "{output:?}\n{}",
+            String::from_utf8_lossy(&log())
+        );
         let value: Value = serde_json::from_str(output.success()).unwrap();
         value["changes"].as_u64().unwrap()
     }

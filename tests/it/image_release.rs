@@ -81,7 +81,8 @@ fn build(env: &TestEnv, more: &[&str]) -> Output {
         "--keys",
         "keys",
     ];
-    env.bcm(words.into_iter().chain(more.iter().copied())).run()
+    env.bcm(words.into_iter().chain(more.iter().copied()))
+        .run_within(Duration::from_secs(300))
 }
 
 #[test]

@@ -352,7 +352,7 @@ fn keep(ledger: &mut Ledger, event: &bip158::Event, tip: u32) -> Result<bool, So
     let replaces = known
         .get(id.height)
         .is_some_and(|old| old.hash() != id.hash);
-    if replaces || id.height % REMEMBER_EVERY == 0 || id.height + KEEP_LAST > tip {
+    if replaces || id.height.is_multiple_of(REMEMBER_EVERY) || id.height + KEEP_LAST > tip {
         remember(ledger, id)?;
     }
     Ok(false)

@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::digest::{Hashing, ImageDigest};
 use super::platform::Platform;
 
-pub use error::{ArchiveError, LayerFlaw, TarFlaw};
+pub use error::{ArchiveError, LayerFlaw, OtherPlatform, TarFlaw};
 pub use layer::PACKAGE_FILES;
 
 /// Longest manifest, index or configuration.
@@ -177,11 +177,11 @@ impl ArchivedImage {
     pub fn check_platform(&self, host: &Platform) -> Result<(), ArchiveError> {
         match self.platform.runs_on(host) {
             true => Ok(()),
-            false => Err(ArchiveError::Platform {
+            false => Err(ArchiveError::Platform(Box::new(OtherPlatform {
                 id: self.id,
                 expected: host.clone(),
                 found: self.platform.clone(),
-            }),
+            }))),
         }
     }
 

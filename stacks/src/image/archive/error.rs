@@ -93,15 +93,20 @@ pub enum ArchiveError {
     #[error("it holds {} images: {}", .0.len(), list(.0))]
     Several(Vec<ImageDigest>),
     /// It is for another machine.
-    #[error("the image {id} is for {found}, expected {expected}")]
-    Platform {
-        /// The image.
-        id: ImageDigest,
-        /// What the host is.
-        expected: Platform,
-        /// What the image is for.
-        found: Platform,
-    },
+    #[error(transparent)]
+    Platform(Box<OtherPlatform>),
+}
+
+/// An image that is for another machine.
+#[derive(Debug, thiserror::Error)]
+#[error("the image {id} is for {found}, expected {expected}")]
+pub struct OtherPlatform {
+    /// The image.
+    pub id: ImageDigest,
+    /// What the host is.
+    pub expected: Platform,
+    /// What the image is for.
+    pub found: Platform,
 }
 
 /// What is wrong with a tar.
@@ -179,7 +184,7 @@ impl Hint for ArchiveError {
             Self::OtherImage { .. } => {
                 "compare the digest with whoever gave it to you; do not load this".into()
             }
-            Self::Platform { expected, .. } => format!("get the archive for {expected}"),
+            Self::Platform(other) => format!("get the archive for {}", other.expected),
             _ => "get the archive anew and compare its digest; do not load this one".into(),
         })
     }

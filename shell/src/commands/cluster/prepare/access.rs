@@ -63,8 +63,10 @@ impl Access {
             ..target.clone()
         };
         let mut prepared = host.clone();
-        if let HostTarget::Ssh(at) | HostTarget::Lxd { guest: at, .. } = &mut prepared.target {
-            *at = target.clone();
+        match &mut prepared.target {
+            HostTarget::Local => {}
+            HostTarget::Ssh(at) => *at = target.clone(),
+            HostTarget::Lxd { guest, .. } => **guest = target.clone(),
         }
         Self {
             now: host.clone(),
