@@ -309,7 +309,7 @@ fn a_run_that_is_killed_is_gone_on_with() {
     stage.prepare("node-1", &host);
     assert_eq!(stage.prepare("node-1", &host), 0);
     assert_eq!(
-        host.run("dpkg --audit; systemctl --failed --no-legend docker* ssh* bcm*"),
+        host.run("dpkg --audit; systemctl list-units --failed --no-legend 'docker*' 'ssh*' 'bcm*'"),
         ""
     );
     assert_eq!(open_ports(&host), [22]);
