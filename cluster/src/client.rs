@@ -168,9 +168,7 @@ impl Client {
         }
         let quoted = quoted.replace('%', "%%");
         // the address after `--` is not looked at: the connection is there
-        self.proxy = Some(format!(
-            "ssh -F /dev/null -S {quoted} -W [%h]:%p -- server"
-        ));
+        self.proxy = Some(format!("ssh -F /dev/null -S {quoted} -W [%h]:%p -- server"));
         Ok(())
     }
 

@@ -694,12 +694,6 @@ impl From<crate::process::HardenError> for Report {
     }
 }
 
-impl From<EngineError> for Report {
-    fn from(error: EngineError) -> Self {
-        Self::new(Kind::Failed, error)
-    }
-}
-
 fn verified(is_verification: bool) -> Kind {
     match is_verification {
         true => Kind::Verification,
