@@ -34,3 +34,6 @@ pub use sign_tx::{
     AccountKey, FeeAlarm, PreviousTransactions, SignError, SignReport, SignRequest, sign_psbt,
 };
 pub use xpub::{AccountXpub, account_xpub};
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ pub mod image;
 mod lint;
 mod observe;
 mod onion;
+mod outdated;
 mod plan;
 pub mod render;
 pub mod secret;
@@ -22,6 +23,7 @@ pub use observe::{
     ApiVersion, Observed, ObservedConfig, ObservedContainer, ObservedHost, ObservedNetwork,
     ObservedSecret, ObservedService,
 };
+pub use outdated::{Age, Standing, outdated};
 pub use plan::{
     Change, Method, Operation, Plan, PlanError, SecretBodies, ServiceState, State, Thing,
     Unresolved, Verb, plan, spec_digest,

@@ -1,11 +1,15 @@
 //! `image`: built from Debian's packages, verified, and brought to a real engine.
 
 use std::fs;
+use std::time::Duration;
 
 use bcm_tests::{Dockerd, IMAGE, Output, PASSPHRASE, Simulator, TestEnv, Wire, image};
 use serde_json::Value;
 
 use crate::files::damaged;
+
+/// Packages are fetched, on a machine that may be busy.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn json(output: &Output) -> Value {
     serde_json::from_str(output.success()).unwrap()
@@ -18,7 +22,7 @@ fn session(env: &TestEnv, simulator: &Simulator, commands: &str) -> Output {
         .flag(commands)
         .device(&simulator.udp())
         .passphrase(PASSPHRASE)
-        .run()
+        .run_within(PATIENCE)
 }
 
 #[test]
@@ -35,7 +39,7 @@ fn two_builds_from_one_snapshot_are_the_same_bytes() {
             output,
             "--json",
         ];
-        json(&env.bcm(words).run())
+        json(&env.bcm(words).run_within(PATIENCE))
     };
     let (one, two) = (build("one.tar"), build("two.tar"));
     assert_eq!(one["id"], two["id"]);
@@ -61,7 +65,7 @@ fn two_builds_from_one_snapshot_are_the_same_bytes() {
         "--suite",
         "nonesuch",
     ];
-    let failed = env.bcm(words).run();
+    let failed = env.bcm(words).run_within(PATIENCE);
     assert!(failed.failure(1).contains("mmdebstrap"), "{failed}");
     assert!(!env.path().join("no.tar").exists());
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use bcm_tests::{Gpg, Output, TestEnv};
 
@@ -166,20 +167,28 @@ fn a_release_that_too_few_attest_is_refused_and_each_reason_told() {
     );
     let revoked = with(&env);
     assert!(revoked.failure(4).contains("revoked"), "{revoked}");
-    // one's has expired
-    gpg.ok(&["--quick-set-expire", &builders[2], "seconds=1"], b"");
-    std::thread::sleep(std::time::Duration::from_millis(2100));
-    env.write(
-        "keys/carol.gpg",
-        gpg.ok(&["--armor", "--export", &builders[2]], b""),
-    );
+    // one's has expired since
+    let then = ["--faked-system-time", "20200101T000000!"];
+    let user_id = "carol <carol@example.net>";
+    let made = ["--quick-gen-key", user_id, "ed25519", "cert,sign", "1y"];
+    gpg.ok(&[&then[..], &made].concat(), b"");
+    let sums = fs::read(env.path().join("all.SHA256SUMS")).unwrap();
+    let signing = [
+        "--armor",
+        "--detach-sign",
+        "--local-user",
+        "carol@example.net",
+    ];
+    let signature = gpg.ok(&[&then[..], &signing].concat(), &sums);
+    env.write("sigs/31.1/carol/all.SHA256SUMS.asc", signature);
+    let exported = gpg.ok(&["--armor", "--export", "carol@example.net"], b"");
+    env.write("keys/carol.gpg", exported);
     let expired = with(&env);
     assert!(expired.failure(4).contains("expired"), "{expired}");
     // one's is not known
     fs::remove_file(&key).unwrap();
     let unknown = with(&env);
     assert!(unknown.failure(4).contains("2 of 3"), "{unknown}");
-    env.write("keys/carol.gpg", good);
 }
 
 #[test]

@@ -358,8 +358,8 @@ fn the_filters_of_a_node_name_the_blocks_that_matter() {
     let indexed = || {
         let info: Value = serde_json::from_str(&node.cli(["getindexinfo"])).unwrap();
         let index = &info["basic block filter index"];
-        let height = node.cli(["getblockcount"]);
-        (index["best_block_height"].to_string() == height).then_some(())
+        let height: u64 = node.cli(["getblockcount"]).parse().unwrap();
+        (index["best_block_height"] == height).then_some(())
     };
     let minute = Duration::from_secs(60);
     wait_until("the filters are there", minute, indexed);

@@ -108,6 +108,15 @@ impl Bcm {
         self.spawn().wait()
     }
 
+    /// As [`Bcm::run`], of what takes longer: it fetches packages.
+    ///
+    /// # Panics
+    ///
+    /// When it takes longer than `limit`.
+    pub fn run_within(self, limit: Duration) -> Output {
+        self.spawn().wait_within(limit)
+    }
+
     /// Starts it, without standard input.
     pub fn spawn(self) -> Running {
         self.spawn_with(Stdio::null())

@@ -456,6 +456,8 @@ pub const THREATS: &[Threat] = &[
                      overrides them",
         tests: &[
             "tests/it/wallet_refuses.rs::the_owners_rules_are_checked_before_the_device_is_asked",
+            "tests/it/wallet_refuses.rs::the_rules_of_one_wallet_hold_for_it_alone",
+            "tests/it/wallet_refuses.rs::the_own_node_refuses_a_coin_that_is_spent_or_worth_something_else",
             "tests/it/wallet_refuses.rs::a_fee_out_of_proportion_has_to_be_typed",
         ],
     },
@@ -490,6 +492,7 @@ pub const THREATS: &[Threat] = &[
         tests: &[
             "tests/it/wallet_refuses.rs::a_sync_that_is_killed_leaves_the_wallet_whole",
             "keystore/src/wallet/book/tests.rs::two_programs_that_use_one_wallet_lose_nothing_to_each_other",
+            "keystore/src/wallet/book/tests.rs::programs_that_ask_at_the_same_time_are_given_an_address_each",
         ],
     },
     Threat {

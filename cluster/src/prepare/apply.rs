@@ -155,7 +155,7 @@ impl Step<'_> {
                 number: self.number,
                 of: self.of,
                 why: self.operation.why().to_owned(),
-                source,
+                source: Box::new(source),
             }),
             Err(other) => Err(self.failed(other.to_string())),
         }

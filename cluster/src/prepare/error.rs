@@ -79,7 +79,7 @@ pub enum PrepareError {
         why: String,
         /// How it was lost.
         #[source]
-        source: RemoteError,
+        source: Box<RemoteError>,
     },
     /// The new way in does not work; the old one is open.
     #[error("the new login does not work: {said}")]

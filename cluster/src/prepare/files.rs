@@ -304,6 +304,6 @@ pub(super) fn torrc(facts: &Facts) -> String {
 
 /// Returns the addresses of members in one order.
 #[cfg(test)]
-pub(super) fn members(addresses: &[&str]) -> std::collections::BTreeSet<IpAddr> {
+pub(super) fn members(addresses: &[&str]) -> std::collections::BTreeSet<std::net::IpAddr> {
     addresses.iter().map(|text| text.parse().unwrap()).collect()
 }

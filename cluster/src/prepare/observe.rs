@@ -25,6 +25,8 @@ pub async fn observe(remote: &Remote) -> Result<Facts, PrepareError> {
 }
 
 /// What is asked. Each line of the answer begins with a word that says what it is about.
+///
+/// sshd answers before a boot is done: services that are still to start are waited for.
 fn script() -> String {
     let words = |items: &mut dyn Iterator<Item = &str>| items.collect::<Vec<_>>().join(" ");
     let packages = words(
@@ -39,6 +41,7 @@ fn script() -> String {
     let (user, onion, clients) = (super::USER, files_onion(), super::files::ONION_CLIENTS);
     format!(
         r#"LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
+timeout 12 systemctl is-system-running --wait >/dev/null 2>&1
 ( . /etc/os-release && echo "system $ID $VERSION_ID" ) 2>/dev/null
 [ ! -d /run/systemd/system ] || echo systemd
 echo "container $(systemd-detect-virt --container 2>/dev/null)"

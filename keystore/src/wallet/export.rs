@@ -152,6 +152,33 @@ mod tests {
         }
     }
 
+    /// Sparrow's import of an "Output Descriptor" joins the lines of a paragraph, skips those that
+    /// begin with `#`, and takes the first paragraph that is left.
+    #[test]
+    fn the_first_paragraph_of_a_sparrow_file_is_the_whole_wallet() {
+        let vectors: Value =
+            serde_json::from_str(include_str!("../../vectors/wallets.json")).unwrap();
+        let accounts = vectors["accounts"].as_array().unwrap().iter();
+        for text in accounts.filter_map(|account| account["descriptor"].as_str()) {
+            let wallet = wallet(text);
+            let file = wallet.export(ExportFormat::Sparrow).unwrap();
+            let paragraphs: Vec<String> = file
+                .split("\n\n")
+                .map(|paragraph| {
+                    let lines = paragraph.lines().filter(|line| !line.starts_with('#'));
+                    lines.map(str::trim).collect()
+                })
+                .filter(|paragraph: &String| !paragraph.is_empty())
+                .collect();
+            assert_eq!(paragraphs[0], text);
+            let bitcoind = wallet.export(ExportFormat::Bitcoind).unwrap();
+            let bitcoind: Value = serde_json::from_str(&bitcoind).unwrap();
+            assert_eq!(bitcoind[0]["desc"], paragraphs[1]);
+            assert_eq!(bitcoind[1]["desc"], paragraphs[2]);
+            assert_eq!(paragraphs.len(), 3);
+        }
+    }
+
     #[test]
     fn keys_carry_the_version_that_trezor_shows() {
         let vectors: Value =

@@ -154,12 +154,15 @@ fn every_command_is_listed_with_what_it_is_for() {
   password   Keep passwords that only the device opens, in the format of passage
   git        Run git with signatures that are made on the device
   serve      Let other programs use the wallet: age, git, ssh
+  cluster    Reach the machines of a cluster: add them, log in, run and copy on all of them
   wallet     Make, fill and spend wallets whose keys stay on the device
   message    Sign and verify texts with the keys of addresses
   psbt       Read, sign and complete partially signed transactions
   device     Look at the device and set it up
   config     Read and change the configuration
-  stack      Show the stacks that can be deployed
+  stack      Show the stacks that can be deployed, check one of your own, plan
+  statement  Look at what was approved and signed for a cluster
+  image      Verify, build, scan, load and save container images without a registry
   simulator  Offer a Trezor in software to this and other programs
   unlock     Open a wallet
   lock       Close the wallet and forget its keys

@@ -179,8 +179,8 @@ impl ArchivedImage {
             true => Ok(()),
             false => Err(ArchiveError::Platform {
                 id: self.id,
-                expected: host.clone(),
-                found: self.platform.clone(),
+                expected: Box::new(host.clone()),
+                found: Box::new(self.platform.clone()),
             }),
         }
     }

@@ -64,7 +64,7 @@ fn make(facts: &mut Facts, operation: &Operation) {
             let words: Vec<_> = words.iter().map(String::as_str).collect();
             match &*words {
                 ["env", .., "--configure", "-a", "--force-confold"] => {
-                    facts.packages_broken = false
+                    facts.packages_broken = false;
                 }
                 ["env", rest @ ..] if rest.contains(&"install") => {
                     if !rest.contains(&"--download-only") {

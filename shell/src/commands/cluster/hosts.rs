@@ -29,7 +29,7 @@ pub enum Command {
 The host key is shown and compared with the host's own console; from then on the host has to prove it,
 and a changed key is a hard stop. The key for the login stays on the device; its line for the host's
 authorized_keys is printed.")]
-    Add(Add),
+    Add(Box<Add>),
     /// Make a member of a bare Debian or Ubuntu
     #[command(after_help = "Examples:
   bcm cluster host prepare node-1 --plan

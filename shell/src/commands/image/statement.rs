@@ -130,7 +130,7 @@ pub async fn state(
     let trust = anchors.expect(StatementKind::Image, None, place);
     let verified = signed.verify(&trust, SystemTime::now())?;
     ledger.append(&verified)?;
-    signed.write(&path)?;
+    signed.write(&super::save::folder_of(&path).join(path.file_name().unwrap_or_default()))?;
     Ok(path)
 }
 

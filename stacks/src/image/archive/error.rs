@@ -98,9 +98,9 @@ pub enum ArchiveError {
         /// The image.
         id: ImageDigest,
         /// What the host is.
-        expected: Platform,
+        expected: Box<Platform>,
         /// What the image is for.
-        found: Platform,
+        found: Box<Platform>,
     },
 }
 

@@ -83,7 +83,7 @@ impl Images {
         for name in self.0.values().flat_map(|image| &image.names) {
             if !names.insert(name) {
                 let flaw = format!("two images are named `{}`", name.escape_debug());
-                return Err(malformed(DOCKER, flaw));
+                return Err(malformed(DOCKER, &flaw));
             }
         }
         match self.0.is_empty() {
@@ -93,7 +93,7 @@ impl Images {
     }
 }
 
-fn malformed(path: &str, flaw: impl ToString) -> ArchiveError {
+fn malformed(path: &str, flaw: &dyn ToString) -> ArchiveError {
     ArchiveError::Malformed {
         path: path.to_owned(),
         flaw: flaw.to_string(),
@@ -101,7 +101,7 @@ fn malformed(path: &str, flaw: impl ToString) -> ArchiveError {
 }
 
 fn parse<T: DeserializeOwned>(path: &str, json: &[u8]) -> Result<T, ArchiveError> {
-    serde_json::from_slice(json).map_err(|error| malformed(path, error))
+    serde_json::from_slice(json).map_err(|error| malformed(path, &error))
 }
 
 fn name(path: &str, name: &str) -> Result<String, ArchiveError> {
@@ -112,7 +112,7 @@ fn name(path: &str, name: &str) -> Result<String, ArchiveError> {
             let shown: String = name.chars().take(80).collect();
             Err(malformed(
                 path,
-                format!("`{}` is no name", shown.escape_debug()),
+                &format!("`{}` is no name", shown.escape_debug()),
             ))
         }
     }
@@ -123,8 +123,9 @@ fn docker_images(members: &Members, images: &mut Images) -> Result<(), ArchiveEr
     for image in parse::<Vec<DockerImage>>(DOCKER, json)? {
         let path = |path: &str| {
             let clean = inside(path.as_bytes()).and_then(|path| String::from_utf8(path).ok());
-            clean
-                .ok_or_else(|| malformed(DOCKER, format!("`{}` lies outside", path.escape_debug())))
+            clean.ok_or_else(|| {
+                malformed(DOCKER, &format!("`{}` lies outside", path.escape_debug()))
+            })
         };
         let config_path = path(&image.config)?;
         let (config, json) = members.json(DOCKER, &config_path)?;
@@ -164,7 +165,7 @@ fn oci_images(members: &Members, images: &mut Images) -> Result<(), ArchiveError
     let layout: Layout = parse(LAYOUT, layout)?;
     if !layout.version.starts_with("1.") {
         let flaw = format!("version `{}`, expected 1", layout.version.escape_debug());
-        return Err(malformed(LAYOUT, flaw));
+        return Err(malformed(LAYOUT, &flaw));
     }
     let (_, json) = members.json("the archive", INDEX)?;
     let index: ImageIndex = parse(INDEX, json)?;
@@ -182,7 +183,7 @@ fn descend(
     if depth >= MAX_DEPTH {
         return Err(malformed(
             path,
-            format!("indexes nest deeper than {MAX_DEPTH}"),
+            &format!("indexes nest deeper than {MAX_DEPTH}"),
         ));
     }
     let mut found = 0;
@@ -222,7 +223,7 @@ fn descend(
         }
     }
     match found {
-        0 => Err(malformed(path, "nothing that it names is in the archive")),
+        0 => Err(malformed(path, &"nothing that it names is in the archive")),
         _ => Ok(()),
     }
 }
@@ -258,7 +259,7 @@ fn oci_image(members: &Members, path: &str, json: &[u8]) -> Result<ArchivedImage
 
 fn digest(path: &str, descriptor: &Descriptor) -> Result<ImageDigest, ArchiveError> {
     let text = descriptor.digest().to_string();
-    text.parse().map_err(|error| malformed(path, error))
+    text.parse().map_err(|error| malformed(path, &error))
 }
 
 fn check_size(path: &str, descriptor: &Descriptor, blob: &Blob) -> Result<(), ArchiveError> {
@@ -291,7 +292,7 @@ fn assemble(
     let mut files = BTreeMap::new();
     let mut verified = Vec::new();
     for (diff_id, blob) in diff_ids.iter().zip(layers) {
-        let expected: ImageDigest = diff_id.parse().map_err(|error| malformed(path, error))?;
+        let expected: ImageDigest = diff_id.parse().map_err(|error| malformed(path, &error))?;
         let wrong = |flaw: LayerFlaw| ArchiveError::Layer {
             digest: blob.digest,
             flaw,

@@ -296,7 +296,7 @@ impl<'de> Visitor<'de> for DocumentSeed<'_, '_> {
             } else if self.wanted.sources.contains(key.as_str()) {
                 let holes: BTreeMap<String, TrackerHole> = map.next_value()?;
                 for (id, hole) in holes {
-                    add_hole(self.found, self.wanted, &key, id, hole);
+                    add_hole(self.found, self.wanted, &key, id, &hole);
                 }
             } else if OSV_FIELDS.contains(&key.as_str()) {
                 record.insert(key, map.next_value()?);
@@ -327,7 +327,7 @@ fn add_hole(
     wanted: &Wanted<'_>,
     source: &str,
     id: String,
-    hole: TrackerHole,
+    hole: &TrackerHole,
 ) {
     let Some(release) = hole.releases.get(wanted.release) else {
         return;
