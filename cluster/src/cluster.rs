@@ -42,6 +42,10 @@ pub struct Host {
 /// Where a host is, and what proves that it is that host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there are as many as hosts, and none is moved in a loop"
+)]
 pub enum HostTarget {
     /// This machine.
     Local,
@@ -55,7 +59,7 @@ pub enum HostTarget {
         /// Its name there.
         instance: InstanceName,
         /// The login to it; through the server where there is one.
-        guest: Box<SshTarget>,
+        guest: SshTarget,
     },
 }
 
@@ -94,8 +98,7 @@ impl HostTarget {
     pub fn ssh(&self) -> Option<&SshTarget> {
         match self {
             Self::Local => None,
-            Self::Ssh(target) => Some(target),
-            Self::Lxd { guest, .. } => Some(guest),
+            Self::Ssh(target) | Self::Lxd { guest: target, .. } => Some(target),
         }
     }
 

@@ -118,7 +118,7 @@ fn what_is_written_is_read_again() {
         target: HostTarget::Lxd {
             server: Some(target("root@10.0.0.9")),
             instance: name("chain-1"),
-            guest: Box::new(target("root@10.1.0.2")),
+            guest: target("root@10.1.0.2"),
         },
         chains: Chain::ALL.to_vec(),
     })

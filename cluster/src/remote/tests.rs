@@ -261,7 +261,7 @@ async fn a_host_behind_a_server_is_reached_through_the_connection_to_it() {
         target: crate::HostTarget::Lxd {
             server: Some(stage.target.clone()),
             instance: "chain-1".parse().unwrap(),
-            guest: Box::new(guest),
+            guest,
         },
         chains: Vec::new(),
     };
