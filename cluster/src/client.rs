@@ -114,8 +114,8 @@ pub struct ClientSettings {
 pub(crate) struct Client {
     host: PinnedHost,
     settings: ClientSettings,
-    /// As `ssh_config(5)` names them.
-    keys: Vec<(&'static str, String)>,
+    /// Files with public keys and certificates, in the order in which they are offered.
+    keys: Vec<String>,
     folder: TempDir,
     proxy: Option<String>,
 }
@@ -143,13 +143,11 @@ impl Client {
         write_new(&folder.path().join("known_hosts"), &known).map_err(failed)?;
         let mut files = Vec::new();
         for (number, key) in keys.iter().enumerate() {
-            let (option, line) = match key {
-                LoginKey::Key(line) => ("IdentityFile", line),
-                LoginKey::Certificate(line) => ("CertificateFile", line),
-            };
+            // not `CertificateFile`: ssh would want the bare key of it from the agent too, which offers none
+            let (LoginKey::Key(line) | LoginKey::Certificate(line)) = key;
             let name = format!("key-{number}.pub");
             write_new(&folder.path().join(&name), &format!("{line}\n")).map_err(failed)?;
-            files.push((option, name));
+            files.push(name);
         }
         Ok(Self {
             host,
@@ -217,15 +215,11 @@ impl Client {
         ] {
             command.arg("-o").arg(format!("{name}={value}"));
         }
-        for (option, name) in &self.keys {
+        for name in &self.keys {
             let file = path(name)?;
-            command.arg("-o").arg(format!("{option}={file}"));
+            command.arg("-o").arg(format!("IdentityFile={file}"));
         }
-        if !self
-            .keys
-            .iter()
-            .any(|(option, _)| *option == "IdentityFile")
-        {
+        if self.keys.is_empty() {
             // without one, ssh looks for the user's own
             command.args(["-o", "IdentityFile=none"]);
         }

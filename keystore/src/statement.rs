@@ -63,6 +63,10 @@ impl Statement {
     /// # Errors
     ///
     /// [`StatementError::Unmakeable`], [`StatementError::TooLong`].
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is given becomes part of the statement"
+    )]
     pub fn new(
         kind: StatementKind,
         head: Head,

@@ -181,13 +181,13 @@ impl App {
             Command::Config(command) => command.run(self, json).map(done),
             Command::Device(command) => command.run(self, json).map(done),
             Command::Psbt(command) => command.run(self, json).map(done),
-            Command::Stack(command) => command.run(json).map(done),
             Command::Statement(command) => {
                 if command.needs_unlock() {
                     self.unlock_first()?;
                 }
                 command.run(self, json).map(done)
             }
+            Command::Stack(command) => command.run(self, json).map(done),
             Command::Simulator(command) => command.run().map(done),
             Command::AgePlugin(command) => command.run().map(done),
             Command::SshProxy(command) => command.run().map(done),
@@ -240,6 +240,13 @@ impl App {
                     self.unlock_first()?;
                 }
                 command.run(self, json).map(done)
+            }
+            Command::Image(command) => {
+                command.check()?;
+                if command.needs_unlock() {
+                    self.unlock_first()?;
+                }
+                command.run(self, json).map(Outcome::Done)
             }
             Command::Unlock => self.unlock().map(done),
             Command::Lock => {
@@ -379,9 +386,14 @@ impl App {
 
     /// Names what is in the stores of the open wallet, for completion.
     pub fn names(&self) -> Names {
-        let names = |open: &mut session::Open| Names::read(open.session.store());
+        let names = |open: &mut session::Open| Names::read(open.session.store(), open.chain);
         let names = self.runtime().block_on(self.keeper.peek(names));
-        names.unwrap_or_default()
+        let mut names = names.unwrap_or_default();
+        // a catalogue that cannot be read is told of by whoever needs it
+        if let Ok(catalog) = crate::commands::stack::catalog(self) {
+            names.stacks = catalog.iter().map(|stack| stack.name.to_string()).collect();
+        }
+        names
     }
 
     /// Locks what is open.

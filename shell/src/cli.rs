@@ -8,8 +8,8 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    age, age_plugin, cluster, config, device, file, git, message, password, pgp, psbt, serve,
-    simulator, ssh, ssh_proxy, stack, statement, wallet,
+    age, age_plugin, cluster, config, device, file, git, image, message, password, pgp, psbt,
+    serve, simulator, ssh, ssh_proxy, stack, statement, wallet,
 };
 use crate::config::{Color, PassphraseOn};
 use crate::report::Report;
@@ -165,12 +165,15 @@ pub enum Command {
     /// Read and change the configuration
     #[command(subcommand, after_help = "Example:\n  bcm config set chain=regtest")]
     Config(config::Command),
-    /// Show the stacks that can be deployed
+    /// Show the stacks that can be deployed, check one of your own, plan
     #[command(subcommand, after_help = "Example:\n  bcm stack list")]
     Stack(stack::Command),
     /// Look at what was approved and signed for a cluster
     #[command(subcommand, after_help = "Example:\n  bcm statement list")]
     Statement(statement::Command),
+    /// Verify, build, scan, load and save container images without a registry
+    #[command(subcommand, after_help = "Example:\n  bcm image build tor")]
+    Image(Box<image::Command>),
     /// Offer a Trezor in software to this and other programs
     #[command(
         subcommand,

@@ -7,6 +7,7 @@ pub mod config;
 pub mod device;
 pub mod file;
 pub mod git;
+pub mod image;
 pub mod info;
 pub mod message;
 pub mod password;

@@ -261,6 +261,22 @@ impl Config {
         }
     }
 
+    /// Returns the folder of the person's own stacks.
+    pub fn stacks(&self) -> Option<PathBuf> {
+        match self.value(Key::StacksPath) {
+            Some(Value::Folder(path)) => Some(crate::env::expand_home(path.as_os_str())),
+            _ => None,
+        }
+    }
+
+    /// Returns where images get Debian's packages from.
+    pub fn image_mirror(&self) -> Option<String> {
+        match self.value(Key::ImageMirror) {
+            Some(Value::Mirror(mirror)) => Some(mirror.clone()),
+            _ => None,
+        }
+    }
+
     /// Returns where wallets get blocks from.
     pub fn wallet_source(&self) -> Option<crate::wallet::Endpoint> {
         match self.value(Key::WalletSource) {

@@ -4,7 +4,10 @@ use std::error::Error;
 use std::fmt;
 
 use bcm_cluster::command::CommandError;
-use bcm_cluster::{ClusterError, ConnectionError, HostKeyError, RemoteError, ScanError};
+use bcm_cluster::docker::{SwarmError, TunnelError};
+use bcm_cluster::{
+    ClusterError, ConnectionError, EngineError, HostKeyError, RemoteError, ScanError,
+};
 use bcm_keystore::Hint;
 use bcm_keystore::age::{AgeError, AgeStoreError};
 use bcm_keystore::device::discovery::DiscoveryError;
@@ -21,6 +24,12 @@ use bcm_keystore::unlock::UnlockError;
 use bcm_keystore::wallet::message::MessageError;
 use bcm_keystore::wallet::policy::PolicyError;
 use bcm_keystore::wallet::{PaymentError, PsbtError, SignError, WalletError};
+use bcm_stacks::image::ArchiveError;
+use bcm_stacks::image::build::BuildError;
+use bcm_stacks::image::engine::TransferError;
+use bcm_stacks::image::release::ReleaseError;
+
+use bcm_stacks::{CatalogError, LintError, PlanError, RenderError};
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
@@ -429,6 +438,33 @@ impl From<RemoteError> for Report {
     }
 }
 
+impl From<EngineError> for Report {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Remote(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<SwarmError> for Report {
+    fn from(error: SwarmError) -> Self {
+        match error {
+            SwarmError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<TunnelError> for Report {
+    fn from(error: TunnelError) -> Self {
+        match error {
+            TunnelError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
 impl From<ClusterError> for Report {
     fn from(error: ClusterError) -> Self {
         let kind = match &error {
@@ -453,6 +489,55 @@ impl From<CommandError> for Report {
 
 impl From<ClientError> for Report {
     fn from(error: ClientError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+fn of_catalog(error: &CatalogError) -> Kind {
+    match error {
+        CatalogError::Unknown { .. } | CatalogError::NotOnChain { .. } => Kind::Usage,
+        _ => Kind::Failed,
+    }
+}
+
+fn of_render(error: &RenderError) -> Kind {
+    match error {
+        RenderError::Catalog(error) => of_catalog(error),
+        RenderError::UnknownOption { .. }
+        | RenderError::OptionValue { .. }
+        | RenderError::UnknownVariant { .. }
+        | RenderError::Pruned { .. }
+        | RenderError::Apart { .. } => Kind::Usage,
+        RenderError::BelowMinimum { .. } => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<CatalogError> for Report {
+    fn from(error: CatalogError) -> Self {
+        Self::new(of_catalog(&error), error)
+    }
+}
+
+impl From<RenderError> for Report {
+    fn from(error: RenderError) -> Self {
+        Self::new(of_render(&error), error)
+    }
+}
+
+impl From<PlanError> for Report {
+    fn from(error: PlanError) -> Self {
+        let kind = match &error {
+            PlanError::Render(error) => of_render(error),
+            PlanError::Foreign { .. } | PlanError::Network { .. } => Kind::Verification,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<LintError> for Report {
+    fn from(error: LintError) -> Self {
         Self::new(Kind::Failed, error)
     }
 }
@@ -579,6 +664,54 @@ impl From<crate::process::HardenError> for Report {
             notes: vec!["nothing was asked and nothing was read".into()],
             hint: None,
         }
+    }
+}
+
+impl From<EngineError> for Report {
+    fn from(error: EngineError) -> Self {
+        Self::new(Kind::Failed, error)
+    }
+}
+
+fn verified(is_verification: bool) -> Kind {
+    match is_verification {
+        true => Kind::Verification,
+        false => Kind::Failed,
+    }
+}
+
+impl From<ArchiveError> for Report {
+    fn from(error: ArchiveError) -> Self {
+        Self::new(verified(error.is_verification()), error)
+    }
+}
+
+impl From<TransferError> for Report {
+    fn from(error: TransferError) -> Self {
+        Self::new(verified(error.is_verification()), error)
+    }
+}
+
+impl From<BuildError> for Report {
+    fn from(error: BuildError) -> Self {
+        let kind = match &error {
+            BuildError::Archive(error) => verified(error.is_verification()),
+            BuildError::Name { .. } => Kind::Usage,
+            _ => Kind::Failed,
+        };
+        Self::new(kind, error).with_note("no archive was written")
+    }
+}
+
+impl From<ReleaseError> for Report {
+    fn from(error: ReleaseError) -> Self {
+        Self::new(verified(error.is_verification()), error).with_note("nothing was built")
+    }
+}
+
+impl From<bcm_stacks::image::scan::ScanError> for Report {
+    fn from(error: bcm_stacks::image::scan::ScanError) -> Self {
+        Self::new(Kind::Failed, error)
     }
 }
 

@@ -45,6 +45,17 @@ pub struct Synced {
     pub height: u32,
     /// How many blocks were looked at; an Electrum server shows none.
     pub blocks: u32,
+    /// How many compact filters said which blocks to look at.
+    pub filters: u32,
+}
+
+/// Which blocks a node is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Those that its compact filters name, where it has some: quick, but it learns which they are.
+    Matching,
+    /// Every one.
+    Every,
 }
 
 /// What a sync works with besides the wallet.
@@ -55,6 +66,8 @@ pub struct Sync<'a> {
     pub cancelled: &'a Cancelled,
     /// Hears how far it is: height, and the height of the tip.
     pub progress: &'a dyn Fn(u32, u32),
+    /// Which blocks to ask a node for.
+    pub reading: Reading,
     /// Now, in seconds of the Unix epoch.
     pub now: u64,
 }

@@ -6,6 +6,7 @@ mod configuration;
 mod desired;
 mod graph;
 pub mod health;
+pub mod image;
 mod lint;
 mod observe;
 mod onion;

@@ -273,4 +273,35 @@ mod tests {
         let none = json!({"Mode": {"Replicated": {"Replicas": 0}}});
         assert_eq!(comparable(&none, &BTreeMap::new()), none);
     }
+
+    /// See `vectors/PROVENANCE.md`.
+    #[test]
+    fn what_a_real_engine_tells_is_what_it_was_asked_for() {
+        let text = include_str!("../vectors/engine-20.10.24.json");
+        let recorded: Value = serde_json::from_str(text).unwrap();
+        let mut observed = Observed::default();
+        for (name, told) in recorded["toldNetworks"].as_object().unwrap() {
+            let network = ObservedNetwork {
+                id: told["Id"].as_str().unwrap().into(),
+                driver: told["Driver"].as_str().unwrap().into(),
+                internal: told["Internal"].as_bool().unwrap(),
+                attachable: told["Attachable"].as_bool().unwrap(),
+                options: serde_json::from_value(told["Options"].clone()).unwrap(),
+                labels: serde_json::from_value(told["Labels"].clone()).unwrap(),
+            };
+            let asked = crate::plan::network_state(&recorded["askedNetworks"][name]);
+            assert_eq!(digest(&asked), crate::plan::network_digest(name, &network));
+            observed.networks.insert(name.clone(), network);
+        }
+        let asked = recorded["asked"].as_object().unwrap();
+        assert_eq!(asked.len(), 3);
+        for (name, asked) in asked {
+            let told = &recorded["told"][name];
+            assert_eq!(
+                observed.comparable(asked),
+                observed.comparable(told),
+                "{name}"
+            );
+        }
+    }
 }

@@ -645,7 +645,7 @@ fn labels(spec: &Value) -> BTreeMap<String, String> {
 }
 
 /// What makes a network the one that it should be.
-fn network_state(body: &Value) -> Value {
+pub(crate) fn network_state(body: &Value) -> Value {
     json!({
         "name": body["Name"], "driver": body["Driver"], "internal": body["Internal"],
         "attachable": body["Attachable"], "options": body["Options"],

@@ -4,10 +4,11 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use bcm_keystore::wallet::Document;
-use bcm_tests::{PASSPHRASE, Peers, Simulator, TestEnv};
+use bcm_tests::{Bitcoind, PASSPHRASE, Peers, Simulator, TestEnv};
 use serde_json::{Value, json};
 
 use crate::support::{new_key, recording};
+use crate::wallet::{Desk, shared_wallet};
 
 /// Root fingerprint of the recorded seed and passphrase, `keystore/vectors/README.md`.
 const ROOT_FINGERPRINT: &str = "dd53b9b4";
@@ -167,6 +168,7 @@ fn hwi_gives_the_signatures_that_bcm_and_genuine_firmware_give() {
     for name in [
         "tx-p2wpkh-change",
         "tx-mixed-all",
+        "tx-multisig-p2wsh",
         "tx-multisig-p2sh-p2wsh",
         "tx-op-return",
     ] {
@@ -191,6 +193,50 @@ fn hwi_gives_the_signatures_that_bcm_and_genuine_firmware_give() {
                 .collect::<Vec<_>>(),
             theirs
         );
+    }
+}
+
+#[test]
+fn hwi_signs_what_bcm_made_for_each_script_as_bcm_does() {
+    let desks = [
+        Desk::new(),
+        Desk::with_seed("zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo wrong"),
+    ];
+    let desk = &desks[0];
+    let node = Bitcoind::start(&desk.env);
+    desk.connect(&node);
+    let single = ["p2pkh", "p2sh-p2wpkh", "p2wpkh", "p2tr"];
+    let shared = ["p2sh", "p2sh-p2wsh", "p2wsh"];
+    for script in single {
+        desk.text(&["wallet", "create", script, "--script", script]);
+    }
+    for script in shared {
+        shared_wallet(&desks, script);
+    }
+    let scripts = single.into_iter().chain(shared);
+    for script in scripts.clone() {
+        node.pay(&desk.address(script), "0.1");
+    }
+    node.mine(1);
+    let to = node.address();
+    for script in scripts {
+        desk.text(&["wallet", "sync", script]);
+        let send = [
+            "wallet",
+            "send",
+            &to,
+            "0.05",
+            "--fee-rate",
+            "2",
+            "--unsigned",
+        ];
+        let psbt = desk.text(&[&send[..], &["--wallet", script]].concat());
+        let theirs = hwi(&desk.env, &desk.simulator, &format!("signtx {psbt}\n"));
+        assert_eq!(theirs["signed"], true, "{script}: {theirs}");
+        let file = desk.env.write("unsigned.psbt", &psbt);
+        let ours = desk.text(&["psbt", "sign", file.to_str().unwrap()]);
+        let theirs = signatures(theirs["psbt"].as_str().unwrap());
+        assert_eq!(signatures(&ours), theirs, "{script}");
     }
 }
 

@@ -32,7 +32,7 @@ impl Desk {
         Self { env, simulator }
     }
 
-    fn with_seed(words: &str) -> Self {
+    pub(crate) fn with_seed(words: &str) -> Self {
         let env = TestEnv::new();
         let simulator = Simulator::with_seed(&env, words);
         Self { env, simulator }
@@ -174,6 +174,26 @@ fn a_wallet_of_every_script_receives_sends_bumps_and_is_drained() {
     }
 }
 
+/// Makes a wallet of two devices, at both of them.
+pub(crate) fn shared_wallet(desks: &[Desk; 2], script: &str) {
+    let keys = desks
+        .each_ref()
+        .map(|desk| desk.text(&["wallet", "xpub", "--script", script]));
+    let create = [
+        "wallet",
+        "create",
+        script,
+        "--script",
+        script,
+        "--multisig",
+        "2",
+    ];
+    let cosigners = ["--cosigner", &keys[0], "--cosigner", &keys[1]];
+    for desk in desks {
+        desk.text(&[&create[..], &cosigners[..]].concat());
+    }
+}
+
 #[test]
 fn three_devices_share_a_wallet_and_two_of_them_spend_from_it() {
     let desks = [
@@ -257,6 +277,125 @@ fn three_devices_share_a_wallet_and_two_of_them_spend_from_it() {
         desks[0].text(&["wallet", "sync", script]);
         assert_eq!(desks[0].total(script), watched(&node, script), "{script}");
     }
+}
+
+#[test]
+fn a_common_payment_is_replaced_and_each_device_is_told_so() {
+    let desks = [
+        Desk::new(),
+        Desk::with_seed("zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo wrong"),
+    ];
+    let node = Bitcoind::start(&desks[0].env);
+    for desk in &desks {
+        desk.connect(&node);
+    }
+    for script in ["p2wsh", "p2sh-p2wsh"] {
+        shared_wallet(&desks, script);
+        node.pay(&desks[0].address(script), "1");
+        node.mine(1);
+        for desk in &desks {
+            desk.text(&["wallet", "sync", script]);
+        }
+        let file = |desk: &Desk, name: &str| {
+            let path = desk.env.path().join(format!("{script}-{name}"));
+            path.to_str().unwrap().to_owned()
+        };
+        let (first, second) = (file(&desks[0], "first"), file(&desks[1], "second"));
+        let to = node.address();
+        let send = ["wallet", "send", &to, "0.4", "--fee-rate", "2"];
+        desks[0].text(&[&send[..], &["--wallet", script, "-o", &first]].concat());
+        desks[1].text(&["psbt", "sign", &first, "-o", &second]);
+        let paid = desks[1].text(&["psbt", "broadcast", &second]);
+        for desk in &desks {
+            desk.text(&["wallet", "sync", script]);
+        }
+
+        let (third, fourth) = (file(&desks[0], "third"), file(&desks[1], "fourth"));
+        let bump = ["wallet", "bump", &paid, "--fee-rate", "9", "-o", &third];
+        desks[0].text(&[&bump[..], &["--wallet", script]].concat());
+        let told = desks[1].json(&["psbt", "sign", &third, "--replaces", &paid, "-o", &fourth]);
+        let records = desks[0].json(&["wallet", "records"]);
+        let of_first = records.as_array().unwrap().last().unwrap();
+        for confirmed in [&of_first["confirmed"], &told["confirmed"]] {
+            // the payment and the change are as they were: only the fee is asked about
+            let lines = confirmed.as_array().unwrap();
+            assert_eq!(lines.len(), 2, "{script}: {confirmed}");
+            assert_eq!(lines[0], format!("replace transaction {paid}"));
+            assert!(lines[1].as_str().unwrap().starts_with("fee "));
+        }
+        let bumped = desks[1].text(&["psbt", "broadcast", &fourth]);
+        let pool = node.cli(["getrawmempool"]);
+        assert!(pool.contains(&bumped) && !pool.contains(&paid), "{pool}");
+        node.mine(1);
+        desks[0].text(&["wallet", "sync", script]);
+        let coins = desks[0].json(&["wallet", "utxos", script]);
+        assert_eq!(coins[0]["confirmations"], 1, "{coins}");
+    }
+}
+
+#[test]
+fn the_filters_of_a_node_name_the_blocks_that_matter() {
+    let desk = Desk::new();
+    let node = Bitcoind::start_empty(&desk.env, "bitcoind", &["-blockfilterindex=1"]);
+    desk.connect(&node);
+    node.cli(["createwallet", "miner"]);
+    node.mine(101);
+    for wallet in ["filtered", "whole"] {
+        let account = if wallet == "whole" { "1" } else { "0" };
+        desk.text(&["wallet", "create", wallet, "--account", account]);
+    }
+    watch(&node, &desk, "filtered");
+    let exported = desk.text(&["wallet", "export", "filtered", "--format", "bitcoind"]);
+    let exported: Value = serde_json::from_str(&exported).unwrap();
+    let receiving = exported[0]["desc"].as_str().unwrap();
+    let derived = node.cli(["deriveaddresses", receiving, "[0,80]"]);
+    let derived: Vec<String> = serde_json::from_str(&derived).unwrap();
+    // each lies within the reach of the one before, and none but the first within the first reach
+    for place in [20, 42, 64, 80] {
+        node.pay(&derived[place], "0.1");
+        node.mine(20);
+    }
+    let indexed = || {
+        let info: Value = serde_json::from_str(&node.cli(["getindexinfo"])).unwrap();
+        let index = &info["basic block filter index"];
+        let height = node.cli(["getblockcount"]);
+        (index["best_block_height"].to_string() == height).then_some(())
+    };
+    let minute = Duration::from_secs(60);
+    wait_until("the filters are there", minute, indexed);
+    let synced = desk.json(&["wallet", "sync", "filtered"]);
+    assert_eq!(synced["filters"], 181, "{synced}");
+    assert!(synced["blocks"].as_u64().unwrap() < 20, "{synced}");
+    assert_eq!(desk.total("filtered"), 40_000_000);
+    let history = desk.json(&["wallet", "history", "filtered"]);
+    let synced = desk.json(&["wallet", "sync", "filtered", "--rescan", "--every-block"]);
+    assert_eq!(
+        (&synced["filters"], &synced["blocks"]),
+        (&0.into(), &181.into())
+    );
+    assert_eq!(desk.json(&["wallet", "history", "filtered"]), history);
+    let synced = desk.json(&["wallet", "sync", "whole"]);
+    assert_eq!(synced["height"], 181);
+
+    // a block that was, and what was in it, are undone
+    node.pay(&derived[3], "0.05");
+    node.mine(1);
+    wait_until("the filters are there", minute, indexed);
+    desk.text(&["wallet", "sync", "filtered"]);
+    assert_eq!(desk.total("filtered"), 45_000_000);
+    let tip = node.cli(["getbestblockhash"]);
+    node.cli(["invalidateblock", &tip]);
+    let empty = node.address();
+    for _ in 0..3 {
+        node.cli(["generateblock", &empty, "[]"]);
+    }
+    wait_until("the filters are there", minute, indexed);
+    let synced = desk.json(&["wallet", "sync", "filtered"]);
+    assert_eq!(synced["height"], 184, "{synced}");
+    assert_eq!(synced["filters"], 3, "{synced}");
+    assert_eq!(desk.total("filtered"), watched(&node, "filtered"));
+    let newest = desk.json(&["wallet", "history", "filtered"])[0].clone();
+    assert_eq!(newest["height"], Value::Null, "{newest}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! What wallets refuse: bad input, bad nodes, and what their owner forbade.
 
-use std::time::Duration;
-
+use bcm_keystore::wallet::Document;
 use bcm_tests::Bitcoind;
 
 use crate::wallet::Desk;
@@ -147,6 +146,9 @@ fn a_node_that_is_down_busy_or_elsewhere_leaves_the_wallet_as_it_was() {
     assert_eq!(desk.total("savings"), 0);
 }
 
+/// How often a sync is killed, each time a little later.
+const POINTS: u32 = 12;
+
 #[test]
 fn a_sync_that_is_killed_leaves_the_wallet_whole() {
     let desk = Desk::new();
@@ -156,18 +158,21 @@ fn a_sync_that_is_killed_leaves_the_wallet_whole() {
     let address = desk.address("savings");
     node.cli(["generatetoaddress", "1500", &address]);
     node.mine(1);
-    for delay in [300, 600, 900, 1200, 2000] {
-        let running = desk.bcm(&["wallet", "sync", "--rescan"]).spawn();
-        std::thread::sleep(Duration::from_millis(delay));
-        running.kill();
-        drop(running);
-        desk.json(&["wallet", "balance"]);
-    }
     desk.text(&["wallet", "sync"]);
     let held = desk.total("savings");
-    desk.text(&["wallet", "sync", "--rescan"]);
-    assert_eq!(desk.total("savings"), held);
     assert!(held > 0);
+    let whole = desk.run(&["wallet", "sync", "--rescan"]).elapsed;
+    for part in 1..=POINTS {
+        let running = desk.bcm(&["wallet", "sync", "--rescan"]).spawn();
+        std::thread::sleep(whole * part / POINTS);
+        running.kill();
+        drop(running);
+        // what was saved before, or nothing: never a part of a file
+        let total = desk.total("savings");
+        assert!([0, held].contains(&total), "{total} after {part}");
+    }
+    desk.text(&["wallet", "sync"]);
+    assert_eq!(desk.total("savings"), held);
 }
 
 #[test]
@@ -210,7 +215,14 @@ fn the_owners_rules_are_checked_before_the_device_is_asked() {
     let output = send(&friend, "0.2", "2");
     assert!(output.failure(1).contains("in 24 hours"), "{output}");
 
-    // the node knows better than the wallet
+    // a rule goes by itself
+    let rules = desk.json(&["wallet", "policy", "--per-day", "off", "--max-fee", "0.001"]);
+    let left = ["allow", "max_fee", "max_fee_rate", "own_node"];
+    let names = rules.as_object().unwrap().keys();
+    assert_eq!(names.collect::<Vec<_>>(), left, "{rules}");
+    send(&friend, "0.2", "2").success();
+
+    // an address book is no node of one's own
     desk.text(&["wallet", "policy", "--clear", "--own-node", "on"]);
     let electrum = [
         "wallet",
@@ -226,8 +238,100 @@ fn the_owners_rules_are_checked_before_the_device_is_asked() {
     output.failure(1);
     assert_eq!(
         desk.json(&["wallet", "records"]).as_array().unwrap().len(),
-        1
+        2
     );
+}
+
+#[test]
+fn the_rules_of_one_wallet_hold_for_it_alone() {
+    let desk = Desk::new();
+    let node = Bitcoind::start(&desk.env);
+    desk.connect(&node);
+    for (wallet, script) in [("savings", "p2wpkh"), ("spending", "p2tr")] {
+        desk.text(&["wallet", "create", wallet, "--script", script]);
+        node.pay(&desk.address(wallet), "1");
+    }
+    node.mine(1);
+    for wallet in ["savings", "spending"] {
+        desk.text(&["wallet", "sync", wallet]);
+    }
+    let to = node.address();
+    let send = |wallet: &str, amount: &str, rate: &str| {
+        let words = ["wallet", "send", &to, amount, "--fee-rate", rate];
+        desk.run(&[&words[..], &["--wallet", wallet]].concat())
+    };
+    let rules = ["--max-fee-rate", "5", "--per-day", "0.1"];
+    let of_savings = ["wallet", "policy", "--wallet", "savings"];
+    desk.text(&[&of_savings[..], &rules[..]].concat());
+    send("spending", "0.5", "6").success();
+    let refused = send("savings", "0.01", "6");
+    let said = refused.failure(1);
+    assert!(
+        said.contains("the wallet `savings` has its own rules"),
+        "{refused}"
+    );
+    assert!(said.contains("allows 5 sat/vB"), "{refused}");
+    assert!(!refused.stderr.contains("sign transaction"), "{refused}");
+    // what left another wallet does not count
+    send("savings", "0.06", "2").success();
+    let refused = send("savings", "0.06", "2");
+    assert!(refused.failure(1).contains("in 24 hours"), "{refused}");
+    desk.text(&["wallet", "policy", "--max-fee-rate", "3"]);
+    let refused = send("spending", "0.01", "4");
+    assert!(refused.failure(1).contains("allows 3 sat/vB"), "{refused}");
+    let nobody = desk.run(&["wallet", "policy", "--wallet", "saving", "--per-day", "1"]);
+    assert!(
+        nobody.error().unwrap().contains("no wallet `saving`"),
+        "{nobody}"
+    );
+    let rules = desk.json(&of_savings);
+    assert_eq!(
+        rules,
+        serde_json::json!({"max_fee_rate": 5, "per_day": 10_000_000})
+    );
+}
+
+#[test]
+fn the_own_node_refuses_a_coin_that_is_spent_or_worth_something_else() {
+    let desk = Desk::new();
+    let node = Bitcoind::start(&desk.env);
+    desk.connect(&node);
+    desk.text(&["wallet", "create", "savings"]);
+    node.pay(&desk.address("savings"), "1");
+    node.mine(1);
+    desk.text(&["wallet", "sync"]);
+    desk.text(&["wallet", "policy", "--own-node", "on"]);
+    let to = node.address();
+    let send = ["wallet", "send", &to, "0.1", "--fee-rate", "2"];
+
+    let told = desk.text(&[&send[..], &["--unsigned"]].concat());
+    let mut document = Document::parse(told.as_bytes()).unwrap();
+    let input = &mut document.psbt.inputs[0];
+    input.non_witness_utxo = None;
+    input.witness_utxo.as_mut().unwrap().value = bitcoin::Amount::ONE_BTC * 2;
+    let lie = desk.env.write("lie.psbt", document.to_base64());
+    let refused = desk.run(&["psbt", "sign", lie.to_str().unwrap()]);
+    let said = refused.failure(1);
+    assert!(said.contains("it has another amount or owner"), "{refused}");
+
+    // sent by other means: the wallet has not heard of it
+    let signed = desk.json(&[&send[..], &["--no-broadcast"]].concat());
+    node.cli([
+        "sendrawtransaction",
+        signed["transaction"].as_str().unwrap(),
+    ]);
+    let spent = desk.run(&send);
+    assert!(
+        spent.failure(1).contains("it is spent, or never was"),
+        "{spent}"
+    );
+    for output in [&refused, &spent] {
+        assert!(!output.stderr.contains("sign transaction"), "{output}");
+    }
+    desk.text(&["wallet", "sync"]);
+    node.mine(1);
+    desk.text(&["wallet", "sync"]);
+    desk.text(&send);
 }
 
 #[test]

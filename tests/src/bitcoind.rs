@@ -2,14 +2,15 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::environment::TestEnv;
-use crate::wait::wait_until;
+use crate::peers::prepared;
+use crate::wait::{free_port, wait_until};
 
 /// How long a peer may take to start on a busy machine.
 const START: Duration = Duration::from_secs(30);
@@ -200,24 +201,13 @@ impl Drop for Electrs {
     }
 }
 
-/// Returns a port that nobody has now.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-/// Finds a program, and fetches all of them first where they are missing.
-fn program(name: &str) -> PathBuf {
+/// Finds `bitcoind`, `bitcoin-cli` or `electrs`, and fetches all of them first where they are missing.
+///
+/// # Panics
+///
+/// When they cannot be fetched.
+pub fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/bitcoind");
-        let output = Command::new(fetch)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "bitcoind cannot be fetched");
-        String::from_utf8(output.stdout).unwrap().trim_end().into()
-    });
+    let folder = FOLDER.get_or_init(|| prepared("bitcoind"));
     folder.join("bin").join(name)
 }

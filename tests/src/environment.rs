@@ -101,7 +101,7 @@ impl Default for TestEnv {
 /// Returns the `bcm` under test, built on first use.
 ///
 /// `BCM_TEST_BINARY` names another one.
-fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(binary) = std::env::var_os("BCM_TEST_BINARY") {

@@ -165,7 +165,7 @@ impl Drop for FakeBridge {
 
 /// A SOCKS port like Tor's that leads every name to one port on loopback.
 ///
-/// It stands in for Tor, whose onions nobody can reach from a test, and writes down what it was asked.
+/// It writes down what it was asked, which a real Tor ([`crate::TorNetwork`]) does not tell.
 #[derive(Debug)]
 pub struct FakeTor {
     port: u16,

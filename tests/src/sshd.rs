@@ -1,13 +1,13 @@
 //! A real OpenSSH server on loopback, as the current user, in a folder of its own.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::environment::TestEnv;
-use crate::wait::wait_until;
+use crate::wait::{free_port, wait_until};
 
 /// A running sshd. Ended when dropped.
 #[derive(Debug)]
@@ -194,11 +194,6 @@ fn try_start(env: &TestEnv, dir: &Path, port: u16) -> Option<Child> {
         TcpStream::connect(("127.0.0.1", port)).ok().map(|_| true)
     });
     up.then_some(child)
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn log(dir: &Path) -> String {

@@ -1,5 +1,6 @@
 //! Waiting for a peer, with a limit and without guessing how long it takes.
 
+use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,4 +18,10 @@ pub fn wait_until<T>(what: &str, limit: Duration, mut ready: impl FnMut() -> Opt
         assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Returns a port that nobody has now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
 }

@@ -559,6 +559,77 @@ pub const THREATS: &[Threat] = &[
             "tests/it/ssh_certificate.rs::a_revoked_certificate_is_refused",
         ],
     },
+    Threat {
+        id: "T-45",
+        title: "A folder of stacks from somebody else runs what it wants, or reads what it wants",
+        asset: Asset::Hosts,
+        adversary: Adversary::Correspondent,
+        mitigation: "Every text is of a type that cannot hold a trick of a shell or a path; templates \
+                     read no file and no secret; links are refused; a way out, a port on the host and \
+                     an image by tag cannot be written down",
+        tests: &[
+            "tests/it/stack.rs::a_stack_of_ones_own_is_checked_and_joins_the_catalogue",
+            "stacks/src/catalog/tests.rs::tricks_of_a_shell_or_a_path_are_refused_where_they_stand",
+            "stacks/src/render/template.rs::a_template_reads_no_file_and_knows_no_unknown_variable",
+            "stacks/src/plan/tests.rs::every_service_is_locked_in",
+        ],
+    },
+    Threat {
+        id: "T-46",
+        title: "A release that is attacked, or has left the chain, is run where the money is",
+        asset: Asset::Money,
+        adversary: Adversary::Network,
+        mitigation: "Below the oldest safe release mainnet is refused unless that is typed, and the plan \
+                     records it; Bitcoin Knots serves regtest alone; what has no known digest is not pulled",
+        tests: &[
+            "tests/it/stack.rs::what_cannot_be_is_refused_with_the_next_act",
+            "stacks/src/render/tests.rs::knots_serves_regtest_only",
+        ],
+    },
+    Threat {
+        id: "T-47",
+        title: "Somebody changes what runs on a host, and nobody notices",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "The signed plan holds the digest of everything that it leads to; what runs is compared \
+                     with it to the last field, foreign services and containers among it",
+        tests: &["stacks/src/plan/tests.rs::drift_is_found_named_and_mended"],
+    },
+    Threat {
+        id: "T-48",
+        title: "An onion service that was meant for a few is found by everybody",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "An onion service that asks for a key is not announced while nobody has one",
+        tests: &[
+            "tests/it/stack_programs.rs::tor_serves_each_onion_as_soon_as_its_target_is_there",
+        ],
+    },
+    Threat {
+        id: "T-49",
+        title: "An archive of images holds another image than the one that was agreed on, or escapes when unpacked",
+        asset: Asset::Hosts,
+        adversary: Adversary::Correspondent,
+        mitigation: "Archives are hashed while they are read and never unpacked; names, links, lengths and the \
+                     digest of each layer are checked; an engine is believed by the ID that it computed",
+        tests: &[
+            "stacks/src/image/archive/tests.rs::names_and_links_that_lead_outside_are_refused",
+            "stacks/src/image/archive/tests.rs::a_layer_that_is_not_what_the_configuration_says_is_refused",
+            "tests/it/image.rs::what_docker_saves_is_loaded_after_it_was_verified",
+        ],
+    },
+    Threat {
+        id: "T-50",
+        title: "Upstream's release was swapped, or one of its builders is forced or robbed",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "A release is built only from an archive whose digest three builders with distinct primary \
+                     keys attest, none of them revoked, expired or of another mind",
+        tests: &[
+            "tests/it/image_release.rs::a_release_that_too_few_attest_is_refused_and_each_reason_told",
+            "tests/it/image_release.rs::what_was_not_attested_is_not_built",
+        ],
+    },
 ];
 
 #[cfg(test)]

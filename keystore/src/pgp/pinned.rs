@@ -66,9 +66,8 @@ impl PinnedCert {
         let store = PgpStore::of(self.0.clone());
         let good = verify_detached(&store, &mut &*asc, &mut &*data, now);
         let mut good = good.map_err(PinnedError::Signature)?;
-        let good = match (good.pop(), good.is_empty()) {
-            (Some(one), true) => one,
-            _ => return Err(PinnedError::Form("it is not one signature".into())),
+        let (Some(good), true) = (good.pop(), good.is_empty()) else {
+            return Err(PinnedError::Form("it is not one signature".into()));
         };
         // which two bytes of the digest stand in front is covered by nothing
         match digest_prefix(asc, data)? == prefix {

@@ -91,6 +91,14 @@ impl PgpStore {
         store
     }
 
+    /// Makes a store of certs that came with something to be verified; no wallet knows them, nobody marked them.
+    pub fn of_strangers(certs: impl IntoIterator<Item = Cert>) -> Self {
+        let mut store = Self::default();
+        let others = certs.into_iter().map(|cert| OtherCert { cert, mark: None });
+        store.document.others.extend(others);
+        store
+    }
+
     /// Returns the certs of this wallet, oldest first.
     pub fn own(&self) -> &[OwnCert] {
         &self.document.own

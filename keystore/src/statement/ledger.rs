@@ -255,13 +255,13 @@ impl<'a> Ledger<'a> {
     ///
     /// The first [`StatementError`], with the serial where it is.
     pub fn verify(&self, anchors: &Anchors, now: SystemTime) -> Result<(), (u64, StatementError)> {
-        let checked = self.entries.iter().map(|entry| {
+        self.entries.iter().try_for_each(|entry| {
             let checked = entry
                 .signed
                 .check_signatures(&entry.statement, anchors, now);
-            checked.map_err(|error| (entry.statement.head().serial, error))
-        });
-        checked.map(|signer| signer.map(|_| ())).collect()
+            let failed = |error| (entry.statement.head().serial, error);
+            checked.map(|_| ()).map_err(failed)
+        })
     }
 }
 

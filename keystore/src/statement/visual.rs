@@ -1,6 +1,6 @@
 //! The text that the device shows with a statement: see [`super::Statement::visual`].
 
-use super::Statement;
+use super::{Statement, Subject};
 
 /// Longest text: the device shows about 112 characters on a page, and adds the name of the key.
 pub const MAX_VISUAL: usize = 200;
@@ -9,7 +9,7 @@ pub const MAX_VISUAL: usize = 200;
 const MAX_PURPOSE: usize = 100;
 
 pub(super) fn text(statement: &Statement) -> String {
-    let names: Vec<_> = statement.subjects().iter().map(|one| one.short()).collect();
+    let names: Vec<_> = statement.subjects().iter().map(Subject::short).collect();
     let before = format!("bcm v1 {} ", statement.kind().tag());
     let after = end(statement);
     let room = MAX_VISUAL - before.len() - after.len();

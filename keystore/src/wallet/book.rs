@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use bdk_wallet::Wallet;
 use bdk_wallet::chain::Merge;
+use bdk_wallet::{ChangeSet, Wallet};
 
 use super::database::{Database, Row};
 use super::descriptor::WalletDescriptor;
@@ -142,8 +142,11 @@ impl WalletBook {
     /// [`WalletError::NotFound`], [`WalletError::NotNamed`], [`WalletError::Damaged`],
     /// [`WalletError::Store`].
     pub fn open(&self, name: Option<&str>) -> Result<Ledger, WalletError> {
-        let database = self.read()?;
-        let row = self.find(&database, name)?;
+        self.load(&self.read()?, name)
+    }
+
+    fn load(&self, database: &Database, name: Option<&str>) -> Result<Ledger, WalletError> {
+        let row = self.find(database, name)?;
         let new = parse(&row)?;
         let changes = database.changes(row.id, &new.descriptor, self.chain)?;
         let labels = database.labels(row.id)?;
@@ -155,6 +158,27 @@ impl WalletBook {
             .map_err(|error| damaged(&row.name, &error))?
             .ok_or_else(|| damaged(&row.name, &"it is empty"))?;
         Ok(Ledger::new(row.id, new, self.chain, wallet, labels))
+    }
+
+    /// Changes the newest state of a wallet while nobody else does; without a name the only one.
+    ///
+    /// What is given out here is given out once, however many programs ask at the same time.
+    ///
+    /// # Errors
+    ///
+    /// As [`WalletBook::open`] and [`WalletBook::save`].
+    pub fn update<T>(
+        &self,
+        name: Option<&str>,
+        change: impl FnOnce(&mut Ledger) -> T,
+    ) -> Result<(Ledger, T), WalletError> {
+        self.change(|database| {
+            let mut ledger = self.load(database, name)?;
+            let outcome = change(&mut ledger);
+            let (changes, labels) = (ledger.take_changes(), ledger.take_labels());
+            put(database, ledger.id(), &changes, &labels)?;
+            Ok((ledger, outcome))
+        })
     }
 
     /// Writes what changed in a wallet since it was opened.
@@ -176,10 +200,7 @@ impl WalletBook {
             if row.id != ledger.id() || row.descriptor != ledger.descriptor().to_string() {
                 return Err(self.not_found(database, ledger.name().as_str()));
             }
-            labels
-                .iter()
-                .try_for_each(|label: &Label| database.set_label(row.id, label))?;
-            Ok(database.merge(row.id, &changes)?)
+            Ok(put(database, row.id, &changes, &labels)?)
         })
     }
 
@@ -244,6 +265,18 @@ impl WalletBook {
             nearest: best.filter(|row| alike(row) > 0.8).map(|row| row.name),
         }
     }
+}
+
+fn put(
+    database: &mut Database,
+    id: i64,
+    changes: &ChangeSet,
+    labels: &[Label],
+) -> rusqlite::Result<()> {
+    labels
+        .iter()
+        .try_for_each(|label| database.set_label(id, label))?;
+    database.merge(id, changes)
 }
 
 /// Makes a wallet that knows nothing of its chain yet.

@@ -15,8 +15,9 @@ use super::xpub::AccountXpub;
 /// How many addresses Bitcoin Core watches ahead.
 const RANGE: u32 = 999;
 
-/// Of a file that Electrum reads and brings up to date by itself.
-const ELECTRUM_VERSION: u32 = 18;
+/// Of a file that Electrum 4 reads and brings up to date by itself. From an older one it would drop
+/// the fingerprint of the root, and its PSBTs would name keys that no device finds.
+const ELECTRUM_VERSION: u32 = 20;
 
 /// A notation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

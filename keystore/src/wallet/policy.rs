@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bitcoin::{Address, Amount, Psbt, ScriptBuf, Txid};
 use serde::{Deserialize, Serialize};
 
+use super::book::WalletName;
 use super::record::Record;
 use crate::chain::Chain;
 use crate::hint::Hint;
@@ -12,7 +13,7 @@ use crate::hint::Hint;
 /// What counts as a day.
 const DAY: i64 = 24 * 3600;
 
-/// The rules for one chain; without a rule everything is allowed.
+/// The rules for one chain, or for one wallet on it; without a rule everything is allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
@@ -158,6 +159,15 @@ pub enum PolicyError {
         /// What the node says.
         reason: String,
     },
+    /// A rule for one wallet alone.
+    #[error("the wallet `{wallet}` has its own rules: {rule}")]
+    Wallet {
+        /// The wallet.
+        wallet: WalletName,
+        /// The rule.
+        #[source]
+        rule: Box<Self>,
+    },
     /// An input whose amount nobody tells.
     #[error("the PSBT does not say what input {0} is worth")]
     UnknownInput(usize),
@@ -173,6 +183,9 @@ impl Hint for PolicyError {
                 Some("ask whoever made the PSBT for a complete one".into())
             }
             Self::OwnNode { .. } => Some("sync the node, then `wallet sync`".into()),
+            Self::Wallet { wallet, .. } => Some(format!(
+                "the device was not asked; `wallet policy --wallet {wallet}` shows and changes the rules"
+            )),
             _ => {
                 Some("the device was not asked; `wallet policy` shows and changes the rules".into())
             }
@@ -181,7 +194,8 @@ impl Hint for PolicyError {
 }
 
 impl Policy {
-    /// Checks a transaction that would replace `replaces`, at the time `now`.
+    /// Checks a transaction that would replace `replaces`, at the time `now`; `records` are those that
+    /// the rules are for.
     ///
     /// # Errors
     ///
@@ -190,8 +204,7 @@ impl Policy {
         &self,
         review: &Review,
         replaces: Option<Txid>,
-        records: &[Record],
-        chain: Chain,
+        records: &[&Record],
         now: i64,
     ) -> Result<(), PolicyError> {
         if let Some(cap) = self.max_fee_rate.filter(|cap| review.fee_rate > *cap) {
@@ -218,7 +231,7 @@ impl Policy {
             }
         }
         if let Some(limit) = self.per_day {
-            let spent = spent_since(records, review.txid, replaces, chain, now - DAY);
+            let spent = spent_since(records, review.txid, replaces, now - DAY);
             let leaving = review.leaving();
             if spent.saturating_add(leaving) > limit {
                 return Err(PolicyError::PerDay {
@@ -233,13 +246,7 @@ impl Policy {
 }
 
 /// Sums what left; a transaction signed twice counts once, one that was replaced not at all.
-fn spent_since(
-    records: &[Record],
-    this: Txid,
-    replaces: Option<Txid>,
-    chain: Chain,
-    since: i64,
-) -> u64 {
+fn spent_since(records: &[&Record], this: Txid, replaces: Option<Txid>, since: i64) -> u64 {
     let replaced: BTreeSet<Txid> = records
         .iter()
         .filter_map(|record| record.replaces)
@@ -248,7 +255,7 @@ fn spent_since(
         .collect();
     let counted: BTreeMap<Txid, u64> = records
         .iter()
-        .filter(|record| record.chain == chain && record.time > since)
+        .filter(|record| record.time > since)
         .filter(|record| !replaced.contains(&record.txid))
         .map(|record| (record.txid, record.leaving))
         .collect();
@@ -288,7 +295,7 @@ mod tests {
             txid: txid(byte),
             chain: Chain::Regtest,
             time,
-            wallet: None,
+            wallets: Vec::new(),
             leaving,
             fee: 0,
             replaces,
@@ -299,7 +306,8 @@ mod tests {
     }
 
     fn check(policy: &Policy, review: &Review, records: &[Record]) -> Result<(), PolicyError> {
-        policy.check(review, None, records, Chain::Regtest, NOW)
+        let records: Vec<_> = records.iter().collect();
+        policy.check(review, None, &records, NOW)
     }
 
     #[test]
@@ -338,7 +346,8 @@ mod tests {
         let replaced = record(4, 1, NOW - 20, Some(txid(3)));
         let records = [today, more, replaced];
         assert!(check(&policy, &this, &records).is_err());
-        let as_replacement = policy.check(&this, Some(txid(4)), &records, Chain::Regtest, NOW);
+        let records: Vec<_> = records.iter().collect();
+        let as_replacement = policy.check(&this, Some(txid(4)), &records, NOW);
         assert!(as_replacement.is_ok());
     }
 }

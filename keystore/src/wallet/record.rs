@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bitcoin::Txid;
 use serde::{Deserialize, Serialize};
 
-use super::policy::Policy;
+use super::book::WalletName;
+use super::policy::{Policy, PolicyError, Review};
 use crate::chain::Chain;
 use crate::store::{StoreError, WalletStore};
 
@@ -23,9 +24,9 @@ pub struct Record {
     pub chain: Chain,
     /// When, in seconds of the Unix epoch.
     pub time: i64,
-    /// The wallet, where one of bcm's paid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wallet: Option<String>,
+    /// Which of bcm's wallets paid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wallets: Vec<String>,
     /// What leaves, the fee counted, sat.
     pub leaving: u64,
     /// The fee, sat.
@@ -41,10 +42,22 @@ pub struct Record {
     pub confirmed: Vec<String>,
 }
 
+/// Whether one's own node has to know the coins of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnNode {
+    /// A rule wants it.
+    Required,
+    /// No rule wants it.
+    NotNeeded,
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Document {
     policies: BTreeMap<Chain, Policy>,
+    /// By the name of the wallet; they outlive it, for it can be made again.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    wallet_policies: BTreeMap<Chain, BTreeMap<String, Policy>>,
     records: Vec<Record>,
 }
 
@@ -69,13 +82,56 @@ impl Spending {
         })
     }
 
-    /// Returns the rules for a chain.
-    pub fn policy(&self, chain: Chain) -> Policy {
-        self.document
-            .policies
-            .get(&chain)
-            .cloned()
-            .unwrap_or_default()
+    /// Returns the rules for a chain, or those for one wallet on it besides.
+    pub fn policy(&self, chain: Chain, wallet: Option<&WalletName>) -> Policy {
+        let found = match wallet {
+            None => self.document.policies.get(&chain),
+            Some(name) => {
+                let wallets = self.document.wallet_policies.get(&chain);
+                wallets.and_then(|wallets| wallets.get(name.as_str()))
+            }
+        };
+        found.cloned().unwrap_or_default()
+    }
+
+    /// Checks a transaction that these wallets pay, and that would replace `replaces`, at the time
+    /// `now`: against the rules of the chain, then against those of each wallet.
+    ///
+    /// Tells whether one's own node has to know the coins, too.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that forbids it.
+    pub fn check(
+        &self,
+        chain: Chain,
+        wallets: &[WalletName],
+        review: &Review,
+        replaces: Option<Txid>,
+        now: i64,
+    ) -> Result<OwnNode, PolicyError> {
+        let records = self.records().iter();
+        let on_chain: Vec<&Record> = records.filter(|record| record.chain == chain).collect();
+        let rules = self.policy(chain, None);
+        rules.check(review, replaces, &on_chain, now)?;
+        let mut own_node = rules.own_node;
+        for wallet in wallets {
+            let rules = self.policy(chain, Some(wallet));
+            let paid =
+                |record: &&&Record| record.wallets.iter().any(|name| name == wallet.as_str());
+            let records: Vec<&Record> = on_chain.iter().filter(paid).copied().collect();
+            let checked = rules.check(review, replaces, &records, now);
+            checked.map_err(|rule| PolicyError::Wallet {
+                wallet: wallet.clone(),
+                rule: Box::new(rule),
+            })?;
+            own_node |= rules.own_node;
+        }
+        Ok(if own_node {
+            OwnNode::Required
+        } else {
+            OwnNode::NotNeeded
+        })
     }
 
     /// Returns the records, oldest first.
@@ -83,19 +139,25 @@ impl Spending {
         &self.document.records
     }
 
-    /// Sets the rules for a chain.
+    /// Changes the rules for a chain, or those for one wallet on it, and returns them.
     ///
     /// # Errors
     ///
     /// Any [`StoreError`].
-    pub fn set_policy(&mut self, chain: Chain, policy: Policy) -> Result<(), StoreError> {
-        self.change(|document| {
-            if policy == Policy::default() {
-                document.policies.remove(&chain);
-            } else {
-                document.policies.insert(chain, policy);
+    pub fn change_policy(
+        &mut self,
+        chain: Chain,
+        wallet: Option<&WalletName>,
+        change: impl FnOnce(&mut Policy),
+    ) -> Result<Policy, StoreError> {
+        self.change(|document| match wallet {
+            None => change(document.policies.entry(chain).or_default()),
+            Some(name) => {
+                let wallets = document.wallet_policies.entry(chain).or_default();
+                change(wallets.entry(name.to_string()).or_default());
             }
-        })
+        })?;
+        Ok(self.policy(chain, wallet))
     }
 
     /// Adds a record.

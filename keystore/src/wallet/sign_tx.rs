@@ -25,6 +25,7 @@ use crate::chain::Chain;
 use crate::device::Device;
 use crate::interaction::Prompt;
 
+pub use accounts::complete_origins;
 pub use error::{ClaimError, FeeAlarm, SignError};
 pub use template::{ScriptKind, Template};
 

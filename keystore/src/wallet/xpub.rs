@@ -189,7 +189,18 @@ mod tests {
 
     #[test]
     fn a_key_prints_as_it_was_written() {
-        assert_eq!(KEY.parse::<AccountXpub>().unwrap().to_string(), KEY);
+        let key: AccountXpub = KEY.parse().unwrap();
+        assert_eq!(key.to_string(), KEY);
+        let with_apostrophes = KEY.replace("h/", "'/").replace("2h", "2'");
+        assert_eq!(with_apostrophes.parse::<AccountXpub>().unwrap(), key);
+        let of_a_signer = AccountKey::from(&key);
+        assert_eq!(
+            of_a_signer.path.to_string(),
+            "48h/1h/0h/2h".replace('h', "'")
+        );
+        for text in ["", "[dd53b9b4]", "[x/48h]xpub", &format!("{KEY}/0/*")] {
+            assert!(text.parse::<AccountXpub>().is_err(), "{text}");
+        }
     }
 
     #[test]

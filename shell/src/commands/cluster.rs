@@ -1,13 +1,17 @@
 //! `cluster`: machines that are run as one.
 
 mod copy;
+mod engines;
 mod exec;
 mod fan;
 mod hosts;
 mod login;
 mod reach;
+mod status;
+mod swarm;
+mod tunnel;
 
-pub use reach::Certificates;
+pub use reach::{Certificates, with_cluster};
 
 use bcm_cluster::{Cluster, ClusterId, ClusterName, ClusterStore, HostName};
 use clap::Subcommand;
@@ -56,6 +60,29 @@ pub enum Command {
         after_help = "Example:\n  bcm cluster host add node-1 ssh://root@10.0.0.5"
     )]
     Host(hosts::Command),
+    /// Show how the hosts are: machine, engine, swarm
+    #[command(after_help = "Example:\n  bcm cluster status --json")]
+    Status,
+    /// Form a swarm of the hosts' Docker engines
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bcm cluster swarm init node-1 --address 10.8.0.1"
+    )]
+    Swarm(swarm::Command),
+    /// Say which kind of host each is
+    #[command(
+        subcommand,
+        after_help = "Example:\n  bcm cluster tier assign node-1 storage"
+    )]
+    Tier(swarm::TierCommand),
+    /// Reach a service of the cluster at a port of this machine
+    #[command(after_help = "Examples:
+  bcm cluster tunnel bitcoind:8332
+  bcm cluster tunnel bcm-signet-electrs:50001 --listen 127.0.0.1:50001
+
+No port is published or opened: connections go through the engine's socket. The address is printed on
+stdout.")]
+    Tunnel(tunnel::Command),
     /// Log in to a host
     #[command(after_help = "Examples:
   bcm cluster ssh node-1
@@ -97,6 +124,10 @@ impl Command {
             Self::Show { name } => show(app, name.as_ref(), json).map(done),
             Self::Destroy { name, hosts } => destroy(app, &name, hosts, json).map(done),
             Self::Host(command) => command.run(app, json).map(done),
+            Self::Status => status::run(app, json).map(done),
+            Self::Swarm(command) => command.run(app, json).map(done),
+            Self::Tier(command) => command.run(app, json).map(done),
+            Self::Tunnel(command) => command.run(app, json).map(done),
             Self::Ssh { host, command } => login::run(app, &host, &command),
             Self::Exec(exec) => exec.run(app, json).map(done),
             Self::Copy(copy) => copy.run(app, json).map(done),

@@ -8,8 +8,8 @@ mod sign;
 
 use std::path::{Path, PathBuf};
 
+use bcm_keystore::wallet::AccountXpub;
 use bcm_keystore::wallet::psbt::{Document, Encoding, extract, finalize};
-use bcm_keystore::wallet::sign_tx::AccountKey;
 use bitcoin::Txid;
 use bitcoin::consensus::encode::serialize_hex;
 use clap::{Args, Subcommand};
@@ -104,8 +104,8 @@ pub struct Sign {
     #[arg(long, value_name = "TXID")]
     pub replaces: Option<Txid>,
     /// An account key of a multisig wallet, in the descriptor's order: `[5c9e228d/48h/1h/0h/2h]tpub…`
-    #[arg(long, value_name = "KEY", value_parser = known::account)]
-    pub cosigner: Vec<AccountKey>,
+    #[arg(long, value_name = "KEY")]
+    pub cosigner: Vec<AccountXpub>,
     /// Pay this fee, in satoshi, although it is over 10 % or 1000 sat/vB
     #[arg(long, value_name = "SATOSHI")]
     pub accept_fee: Option<u64>,

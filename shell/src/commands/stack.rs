@@ -1,10 +1,22 @@
-//! `stack`: what can be deployed.
+//! `stack`: what can be deployed, and what deploying it would do.
 
-use bcm_stacks::{Catalog, Maintenance, Stack};
-use clap::Subcommand;
+mod choices;
+mod list;
+mod plan;
 
+use std::path::PathBuf;
+
+use bcm_keystore::Chain;
+use bcm_keystore::device::DeviceSelector;
+use bcm_stacks::{Catalog, GraphFormat};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::app::App;
 use crate::report::Report;
 use crate::ui;
+
+pub use choices::Choices;
 
 /// What to do with stacks.
 #[derive(Debug, Subcommand)]
@@ -12,38 +24,127 @@ pub enum Command {
     /// Show the catalogue
     #[command(after_help = "Example:\n  bcm stack list --json")]
     List,
+    /// Check the folder of a stack of your own
+    #[command(after_help = "Example:\n  bcm stack lint ~/stacks/my-explorer
+
+What a folder holds is told by stacks/SCHEMA.md. `config set stacks.path=~/stacks` adds it to the catalogue.")]
+    Lint {
+        /// The folder, with a `stack.toml` in it
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+    /// Show what starting stacks would do, and do nothing
+    #[command(after_help = "Examples:
+  bcm stack plan --offline --chain regtest electrs
+  bcm stack plan --offline --set bitcoind.dbcache=2048 --diff bitcoind
+  bcm stack plan --offline --json btcpayserver lnd")]
+    Plan(plan::Plan),
+    /// Show what needs what
+    #[command(after_help = "Example:\n  bcm stack graph --format dot | dot -Tsvg > stacks.svg")]
+    Graph(Graph),
+}
+
+/// What needs what.
+#[derive(Args, Debug)]
+pub struct Graph {
+    /// Only these stacks and what they need
+    #[arg(value_name = "NAME")]
+    stacks: Vec<String>,
+    /// How to write it
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+/// How a graph is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// A line for each stack
+    Text,
+    /// For Graphviz
+    Dot,
+    /// For Mermaid
+    Mermaid,
 }
 
 impl Command {
     /// Runs it.
-    pub fn run(self, json: bool) -> Result<(), Report> {
-        let Self::List = self;
-        let catalog = Catalog::builtin();
-        if json {
-            return ui::json(&catalog.iter().collect::<Vec<_>>());
+    pub fn run(self, app: &App, json: bool) -> Result<(), Report> {
+        match self {
+            Self::List => list::run(&catalog(app)?, json),
+            Self::Lint { folder } => lint(&folder, json),
+            Self::Plan(plan) => plan.run(app, json),
+            Self::Graph(graph) => graph.run(app, json),
         }
-        ui::out(&ui::table(
-            ["stack", "version", "upstream", "needs", "what it is"],
-            catalog.iter().map(row),
-        ))
     }
 }
 
-fn row(stack: &Stack) -> [String; 5] {
-    let needs: Vec<_> = stack.depends.iter().map(ToString::to_string).collect();
-    let state = match stack.maintenance {
-        Maintenance::Maintained {} => "maintained",
-        _ => "unmaintained",
-    };
-    [
-        stack.name.to_string(),
-        stack.upstream.version.to_string(),
-        state.into(),
-        if needs.is_empty() {
-            "-".into()
+/// Reads the catalogue, with the person's own stacks.
+pub fn catalog(app: &App) -> Result<Catalog, Report> {
+    match app.config()?.stacks() {
+        Some(folder) => Ok(Catalog::with_folder(&folder)?),
+        None => Ok(Catalog::builtin()),
+    }
+}
+
+/// Returns the chain to work on: flag over file over what fits the device.
+pub fn chain(app: &App, asked: Option<Chain>) -> Result<Chain, Report> {
+    if let Some(chain) = asked.or(app.config()?.chain()) {
+        return Ok(chain);
+    }
+    Ok(match app.selector()? {
+        DeviceSelector::Simulator => Chain::Regtest,
+        _ => Chain::Mainnet,
+    })
+}
+
+fn lint(folder: &std::path::Path, json: bool) -> Result<(), Report> {
+    // `.` and `..` have no name of their own
+    let folder = std::fs::canonicalize(folder).map_err(|error| {
+        let shown = folder.display();
+        Report::text(
+            crate::report::Kind::Failed,
+            format!("cannot read `{shown}`: {error}"),
+        )
+    })?;
+    let linted = bcm_stacks::lint(&folder)?;
+    if json {
+        let chains = linted.chains.iter().map(|(chain, (services, files))| {
+            (
+                chain.name().to_owned(),
+                json!({ "services": services, "files": files }),
+            )
+        });
+        let chains: serde_json::Map<_, _> = chains.collect();
+        return ui::json(&json!({ "stack": linted.name, "chains": chains }));
+    }
+    let chains = linted.chains.iter().map(|(chain, (services, files))| {
+        [chain.to_string(), services.to_string(), files.to_string()]
+    });
+    ui::say(&format!("`{}` is in order", linted.name));
+    ui::out(&ui::table(["chain", "services", "files"], chains))
+}
+
+impl Graph {
+    fn run(self, app: &App, json: bool) -> Result<(), Report> {
+        let catalog = catalog(app)?;
+        let all = || catalog.iter().map(|stack| stack.name.to_string()).collect();
+        let names: Vec<String> = if self.stacks.is_empty() {
+            all()
         } else {
-            needs.join(" ")
-        },
-        stack.summary.to_string(),
-    ]
+            self.stacks
+        };
+        let order = catalog.start_order(&names)?;
+        if json {
+            let nodes = order.iter().map(|stack| {
+                json!({ "stack": stack.name, "depends": stack.depends, "optional": stack.optional })
+            });
+            return ui::json(&nodes.collect::<Vec<_>>());
+        }
+        let format = match self.format {
+            Format::Text => GraphFormat::Text,
+            Format::Dot => GraphFormat::Dot,
+            Format::Mermaid => GraphFormat::Mermaid,
+        };
+        ui::out(&bcm_stacks::draw(&order, format))
+    }
 }

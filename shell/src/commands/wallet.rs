@@ -18,7 +18,7 @@ use clap::{Args, Subcommand};
 use crate::app::App;
 use crate::report::Report;
 use crate::session::Open;
-use crate::wallet::Endpoint;
+use crate::wallet::{Endpoint, Reading};
 
 pub use spend::{Spend, unix_time};
 
@@ -76,6 +76,10 @@ pub enum Command {
         /// Begin again at the wallet's first block
         #[arg(long)]
         rescan: bool,
+        /// Read every block of a node, though it has filters that tell which ones matter: it does not
+        /// learn them then, and it takes much longer
+        #[arg(long)]
+        every_block: bool,
     },
     /// Print what a wallet holds
     #[command(after_help = "Example:\n  bcm wallet balance savings")]
@@ -179,6 +183,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   bcm wallet policy
   bcm wallet policy --max-fee-rate 50 --per-day 0.1 --allow bc1q… --own-node on
+  bcm wallet policy --wallet spending --per-day off
   bcm wallet policy --clear")]
     Policy(policy::Rules),
     /// Print what the device has signed
@@ -294,7 +299,18 @@ impl Command {
                 name,
                 source,
                 rescan,
-            } => sync::run(app, name.name.as_ref(), &source, rescan, json),
+                every_block,
+            } => sync::Sync {
+                name: name.name,
+                source,
+                rescan,
+                reading: if every_block {
+                    Reading::Every
+                } else {
+                    Reading::Matching
+                },
+            }
+            .run(app, json),
             Self::Balance(name) => look::balance(app, name.name.as_ref(), json),
             Self::History(name) => look::history(app, name.name.as_ref(), json),
             Self::Utxos(name) => look::utxos(app, name.name.as_ref(), json),

@@ -36,6 +36,8 @@ pub enum Key {
     SshConfirm,
     /// The folder of the passwords.
     PasswordsPath,
+    /// Where images get Debian's packages from.
+    ImageMirror,
     /// Where wallets get blocks from.
     WalletSource,
     /// Where bitcoind keeps the cookie of its RPC.
@@ -44,6 +46,8 @@ pub enum Key {
     WalletTor,
     /// Tor's SOCKS port.
     TorSocks,
+    /// The folder of the person's own stacks.
+    StacksPath,
 }
 
 /// A checked value.
@@ -63,10 +67,12 @@ pub enum Value {
     Curve(Curve),
     /// Of [`Key::SshConfirm`].
     Confirm(ConfirmLogins),
-    /// Of [`Key::PasswordsPath`], as it was typed.
+    /// Of [`Key::PasswordsPath`] and [`Key::StacksPath`], as it was typed.
     Folder(PathBuf),
     /// Of [`Key::WalletSource`].
     Source(Endpoint),
+    /// Of [`Key::ImageMirror`].
+    Mirror(String),
     /// Of [`Key::WalletCookie`].
     Path(PathBuf),
     /// Of [`Key::WalletTor`] and [`Key::TorSocks`].
@@ -133,7 +139,7 @@ pub struct ValueError {
 
 impl Key {
     /// Every key, in the order of `config list`.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Chain,
         Self::Device,
         Self::PassphraseOn,
@@ -142,10 +148,12 @@ impl Key {
         Self::SshCurve,
         Self::SshConfirm,
         Self::PasswordsPath,
+        Self::ImageMirror,
         Self::WalletSource,
         Self::WalletCookie,
         Self::WalletTor,
         Self::TorSocks,
+        Self::StacksPath,
     ];
 
     /// Returns the dotted name.
@@ -159,10 +167,12 @@ impl Key {
             Self::SshCurve => "ssh.curve",
             Self::SshConfirm => "ssh.confirm",
             Self::PasswordsPath => "passwords.path",
+            Self::ImageMirror => "image.mirror",
             Self::WalletSource => "wallet.source",
             Self::WalletCookie => "wallet.cookie",
             Self::WalletTor => "wallet.tor",
             Self::TorSocks => "tor.socks",
+            Self::StacksPath => "stacks.path",
         }
     }
 
@@ -176,12 +186,16 @@ impl Key {
             Self::Color => "auto, always or never",
             Self::SshCurve => "ed25519 or nist256p1",
             Self::SshConfirm => "session or each",
+            Self::ImageMirror => {
+                "an address, a line or a file of sources, as `mmdebstrap` takes it"
+            }
             Self::PasswordsPath => "a folder such as ~/.passage/store, from / or ~/",
             Self::WalletSource => {
                 "http://HOST:PORT (bitcoind), tcp://HOST:PORT (Electrum) or file:PATH"
             }
             Self::WalletCookie => "the whole path of the file with USER:PASSWORD of bitcoind's RPC",
             Self::WalletTor | Self::TorSocks => "IP:PORT of Tor's SOCKS port",
+            Self::StacksPath => "a folder with a folder for each stack, from / or ~/",
         }
     }
 
@@ -196,9 +210,11 @@ impl Key {
             Self::SshCurve => &["ed25519", "nist256p1"],
             Self::SshConfirm => &["session", "each"],
             Self::PasswordsPath => &["~/.passage/store"],
+            Self::ImageMirror => &["/etc/apt/sources.list"],
             Self::WalletSource => &["http://127.0.0.1:8332", "tcp://127.0.0.1:50001"],
             Self::WalletCookie => &["/var/lib/bitcoind/.cookie"],
             Self::WalletTor | Self::TorSocks => &["127.0.0.1:9050"],
+            Self::StacksPath => &["~/stacks"],
         }
     }
 
@@ -220,10 +236,12 @@ impl Key {
             Self::SshCurve => "ed25519",
             Self::SshConfirm => "session",
             Self::PasswordsPath => "passwords in the folder of the wallet",
+            Self::ImageMirror => "the system's own sources",
             Self::WalletSource => "none",
             Self::WalletCookie => "none",
             Self::WalletTor => "that of tor.socks",
             Self::TorSocks => "127.0.0.1:9050",
+            Self::StacksPath => "the built-in stacks alone",
         }
     }
 
@@ -284,12 +302,19 @@ impl Key {
                 .map(Value::Confirm)
                 .map_err(|_| refuse()),
             // a relative one would be another store in each folder
-            Self::PasswordsPath => match Path::new(text) {
+            Self::PasswordsPath | Self::StacksPath => match Path::new(text) {
                 path if path.is_absolute() || path.starts_with("~") => {
                     Ok(Value::Folder(path.to_owned()))
                 }
                 _ => Err(refuse()),
             },
+            Self::ImageMirror => {
+                let plain = !text.is_empty() && !text.starts_with('-');
+                match plain && !text.contains(char::is_control) {
+                    true => Ok(Value::Mirror(text.to_owned())),
+                    false => Err(refuse()),
+                }
+            }
             Self::WalletSource => text.parse().map(Value::Source).map_err(|_| refuse()),
             // the file of the configuration outlives the folder that it was written from
             Self::WalletCookie if !text.starts_with('/') => Err(refuse()),
@@ -352,6 +377,7 @@ impl fmt::Display for Value {
             Self::Confirm(what) => f.write_str(&word(what)),
             Self::Folder(path) => path.display().fmt(f),
             Self::Source(endpoint) => endpoint.fmt(f),
+            Self::Mirror(mirror) => f.write_str(mirror),
             Self::Path(path) => path.display().fmt(f),
             Self::Socket(address) => address.fmt(f),
         }

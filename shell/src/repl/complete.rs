@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bcm_cluster::ClusterStore;
-use bcm_keystore::WalletStore;
 use bcm_keystore::pgp::{Cert, PgpStore};
 use bcm_keystore::ssh::SshStore;
+use bcm_keystore::wallet::WalletBook;
+use bcm_keystore::{Chain, WalletStore};
 use clap::{Arg, Command};
 
 use crate::config::Key;
@@ -30,7 +31,7 @@ pub struct Candidates {
     pub words: Vec<Word>,
 }
 
-/// What is in the stores of the open wallet.
+/// What is in the stores of the open wallet, and in the catalogue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// The logins of its SSH keys.
@@ -41,11 +42,15 @@ pub struct Names {
     pub clusters: Vec<String>,
     /// The hosts of the one that is in use.
     pub hosts: Vec<String>,
+    /// The stacks of the catalogue.
+    pub stacks: Vec<String>,
+    /// Its Bitcoin wallets on the chain that is worked on.
+    pub wallets: Vec<String>,
 }
 
 impl Names {
     /// Reads them; a store that cannot be read has none.
-    pub fn read(store: &Arc<WalletStore>) -> Self {
+    pub fn read(store: &Arc<WalletStore>, chain: Chain) -> Self {
         let ssh = SshStore::open(store).ok();
         let ssh = ssh.iter().flat_map(SshStore::keys);
         let pgp = PgpStore::open(store).ok();
@@ -53,11 +58,17 @@ impl Names {
         let clusters = ClusterStore::new(store.clone()).read().unwrap_or_default();
         let hosts = clusters.current().map(|cluster| &*cluster.hosts);
         let hosts = hosts.unwrap_or_default();
+        let wallets = WalletBook::new(store, chain).list().unwrap_or_default();
         Self {
             clusters: clusters.all().iter().map(|c| c.name.to_string()).collect(),
             hosts: hosts.iter().map(|host| host.name.to_string()).collect(),
             ssh: ssh.map(|key| key.identity().login()).collect(),
             pgp: pgp.map(|entry| cert_name(entry.cert())).collect(),
+            stacks: Vec::new(),
+            wallets: wallets
+                .iter()
+                .map(|wallet| wallet.name.to_string())
+                .collect(),
         }
     }
 }
@@ -112,6 +123,9 @@ impl Grammar {
             return Candidates::default();
         };
         let mut words = match place.option {
+            Some(option) if is_wallet(&place, option) => {
+                names.wallets.iter().map(self::word).collect()
+            }
             Some(option) => values(option, word),
             None if place.verbatim => files(word),
             None if word.starts_with('-') => flags(&place),
@@ -205,6 +219,12 @@ fn word(text: impl Into<String>) -> Word {
     }
 }
 
+/// Tells whether what follows an option is the name of a Bitcoin wallet.
+fn is_wallet(place: &Place<'_>, option: &Arg) -> bool {
+    option.get_long() == Some("wallet")
+        && matches!(place.path.first(), Some(&"wallet" | &"message"))
+}
+
 fn flags(place: &Place<'_>) -> Vec<Word> {
     let arguments = place.command.get_arguments();
     arguments
@@ -251,6 +271,23 @@ fn named(place: &Place<'_>, typed: &str, names: &Names) -> Vec<Word> {
         ["config", "set"] => assignments(typed),
         ["file", below] if *below != "signify-key" => files(typed),
         ["psbt", _] => files(typed),
+        ["stack", "lint"] if place.given == 0 => files(typed),
+        ["stack", "plan" | "graph"] => names.stacks.iter().map(word).collect(),
+        [
+            "wallet",
+            "show" | "export" | "remove" | "sync" | "balance" | "history" | "utxos" | "receive",
+        ]
+        | ["wallet", "labels", "export"]
+            if place.given == 0 =>
+        {
+            names.wallets.iter().map(word).collect()
+        }
+        ["wallet", "labels", "import"] => files(typed),
+        ["image", "build"] if place.given == 0 => crate::commands::image::RECIPES
+            .into_iter()
+            .map(word)
+            .collect(),
+        ["image", _] => files(typed),
         _ if place.given == 0 => {
             let below = place.command.get_subcommands();
             let shown = below.filter(|command| !command.is_hide_set());
@@ -324,6 +361,8 @@ mod tests {
             pgp: vec!["satoshi@bitcoin.org".to_owned()],
             clusters: vec!["home".to_owned()],
             hosts: vec!["node-1".to_owned(), "node-2".to_owned()],
+            stacks: vec!["electrs".to_owned(), "electrum".to_owned()],
+            wallets: vec!["savings".to_owned(), "spending".to_owned()],
         };
         let found = Grammar::new().candidates(line, &names);
         let prefix = &line[..found.start];
@@ -332,6 +371,18 @@ mod tests {
             .iter()
             .map(|word| format!("{prefix}{}", word.text))
             .collect()
+    }
+
+    #[test]
+    fn stacks_by_name_however_many() {
+        assert_eq!(complete("stack plan electru"), ["stack plan electrum"]);
+        assert_eq!(
+            complete("stack graph electrum el"),
+            [
+                "stack graph electrum electrs",
+                "stack graph electrum electrum"
+            ]
+        );
     }
 
     #[test]
@@ -372,6 +423,18 @@ mod tests {
             ["cluster host show node-1", "cluster host show node-2"]
         );
         assert_eq!(complete("pgp use sat"), ["pgp use satoshi@bitcoin.org"]);
+        assert_eq!(complete("wallet show sa"), ["wallet show savings"]);
+        assert_eq!(
+            complete("wallet send x 1 --wallet s"),
+            [
+                "wallet send x 1 --wallet savings",
+                "wallet send x 1 --wallet spending"
+            ]
+        );
+        assert_eq!(
+            complete("message sign x --wallet sp"),
+            ["message sign x --wallet spending"]
+        );
         assert_eq!(complete("config get lo"), ["config get lock.idle"]);
         assert_eq!(complete("config set cha"), ["config set chain="]);
         assert_eq!(complete("config set chain=r"), ["config set chain=regtest"]);

@@ -106,6 +106,7 @@ impl Server {
         Ok(Synced {
             height: ledger.height(),
             blocks: 0,
+            filters: 0,
         })
     }
 

@@ -77,6 +77,7 @@ impl Blocks {
         Ok(Synced {
             height: ledger.height(),
             blocks,
+            filters: 0,
         })
     }
 }

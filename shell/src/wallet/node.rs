@@ -1,24 +1,28 @@
-//! One's own bitcoind: every block is read, so that it does not learn what the wallet owns.
+//! One's own bitcoind. Where it has an index of compact filters, those say which blocks are worth
+//! reading; else, or when the node shall not learn which ones matter, every block is read.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bcm_keystore::Chain;
 use bcm_keystore::wallet::{Ledger, WalletError};
+use bdk_bitcoind_rpc::bip158::{self, FilterIter};
 use bdk_bitcoind_rpc::bitcoincore_rpc::{self, Client, RpcApi, jsonrpc};
 use bdk_bitcoind_rpc::{BlockEvent, Emitter};
+use bdk_wallet::Update;
 use bdk_wallet::bitcoin::constants::genesis_block;
 use bdk_wallet::bitcoin::{
     Amount, Block, BlockHash, FeeRate, OutPoint, ScriptBuf, Transaction, TxOut, Txid,
 };
 use bdk_wallet::chain::indexer::Indexer as _;
-use bdk_wallet::chain::{BlockId, ChainPosition};
+use bdk_wallet::chain::{BlockId, ChainPosition, CheckPoint};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::endpoint::{HostPort, Via};
 use super::error::SourceError;
 use super::http::{Failure, Http};
-use super::{Sync, Synced};
+use super::{Reading, Sync, Synced};
 
 /// After how many blocks the wallet is saved; those in between are read again after a kill.
 const SAVE_EVERY: u32 = 5_000;
@@ -41,6 +45,12 @@ impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Node({})", self.endpoint)
     }
+}
+
+#[derive(Deserialize)]
+struct Index {
+    synced: bool,
+    best_block_height: u64,
 }
 
 #[derive(Deserialize)]
@@ -126,6 +136,10 @@ impl Node {
         if self.pruned_below > u64::from(start) {
             return Err(SourceError::Pruned(self.pruned_below));
         }
+        let filters = match with.reading {
+            Reading::Matching if self.has_filters() => self.skim(ledger, with, tip)?,
+            Reading::Matching | Reading::Every => Skimmed::default(),
+        };
         let name = ledger.name().to_string();
         let disconnected = move || SourceError::Wallet(WalletError::Disconnected(name.clone()));
         let wallet = ledger.chain_state();
@@ -136,7 +150,7 @@ impl Node {
             .collect();
         let checkpoint = wallet.latest_checkpoint();
         let mut emitter = Emitter::new(&self.client, checkpoint, ledger.birthday(), unconfirmed);
-        let mut blocks = 0;
+        let mut blocks = filters.blocks;
         let mut remembered = ledger.chain_state().latest_checkpoint().block_id();
         while let Some(event) = emitter.next_block().map_err(|error| self.failed(&error))? {
             with.check()?;
@@ -174,7 +188,82 @@ impl Node {
         Ok(Synced {
             height: ledger.height(),
             blocks,
+            filters: filters.filters,
         })
+    }
+
+    /// Tells whether it has the compact filters of all of its blocks.
+    fn has_filters(&self) -> bool {
+        let name = "basic block filter index";
+        let told = self.client.call("getindexinfo", &[json!(name)]);
+        // one that is too old, or does not let us ask, has none for us
+        told.is_ok_and(|indexes: BTreeMap<String, Index>| {
+            let index = indexes.get(name);
+            index.is_some_and(|index| index.synced && index.best_block_height >= self.blocks)
+        })
+    }
+
+    /// Reads the filter of each block up to the tip, and the blocks whose filter fits the wallet.
+    fn skim(&self, ledger: &mut Ledger, with: &Sync<'_>, tip: u32) -> Result<Skimmed, SourceError> {
+        self.begin_at_birthday(ledger, tip)?;
+        let mut done = Skimmed::default();
+        loop {
+            // anew now and then: what is paid to the last addresses brings more to look for, and the
+            // iterator remembers every block that it has seen
+            let start = ledger.chain_state().latest_checkpoint();
+            let mut scripts = scripts(ledger);
+            let wanted = scripts.len();
+            let mut events = FilterIter::new(&self.client, start, scripts.drain(..));
+            loop {
+                let Some(event) = events.next() else {
+                    return Ok(done);
+                };
+                let event = event.map_err(|error| self.not_filtered(ledger, &error))?;
+                with.check()?;
+                let height = event.height();
+                done.filters += 1;
+                done.blocks += u32::from(event.is_match());
+                if self::keep(ledger, &event, tip)? && self::scripts(ledger).len() > wanted {
+                    break;
+                }
+                if done.filters % 50 == 0 {
+                    (with.progress)(height, tip.max(height));
+                }
+                if height % SAVE_EVERY == 0 {
+                    with.save(ledger)?;
+                }
+                if height % REMEMBER_EVERY == 0 {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Leaves out what lies below the first block that can concern the wallet.
+    fn begin_at_birthday(&self, ledger: &mut Ledger, tip: u32) -> Result<(), SourceError> {
+        let below = ledger.birthday().min(tip).saturating_sub(1);
+        if below > ledger.height() {
+            let hash = self.call("getblockhash", &[json!(below)])?;
+            remember(
+                ledger,
+                BlockId {
+                    height: below,
+                    hash,
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    fn not_filtered(&self, ledger: &Ledger, error: &bip158::Error) -> SourceError {
+        match error {
+            bip158::Error::Rpc(error) => self.failed(error),
+            bip158::Error::ReorgDepthExceeded => disconnected(ledger),
+            error => SourceError::Nonsense {
+                endpoint: self.endpoint.clone(),
+                reason: error.to_string(),
+            },
+        }
     }
 
     pub(super) fn broadcast(&self, transaction: &Transaction) -> Result<Txid, SourceError> {
@@ -224,6 +313,66 @@ impl Node {
             script_pubkey,
         }))
     }
+}
+
+/// What was read by way of filters.
+#[derive(Clone, Copy, Debug, Default)]
+struct Skimmed {
+    filters: u32,
+    blocks: u32,
+}
+
+/// Returns every script that the wallet looks for.
+fn scripts(ledger: &mut Ledger) -> Vec<ScriptBuf> {
+    let index = ledger.chain_state().spk_index();
+    index.inner().all_spks().values().cloned().collect()
+}
+
+fn disconnected(ledger: &Ledger) -> SourceError {
+    WalletError::Disconnected(ledger.name().to_string()).into()
+}
+
+/// Takes over a block that is the wallet's, and remembers one that is worth it. Tells whether it is
+/// the wallet's.
+fn keep(ledger: &mut Ledger, event: &bip158::Event, tip: u32) -> Result<bool, SourceError> {
+    let id = event.cp.block_id();
+    if let Some(block) = &event.block
+        && concerns(ledger.chain_state(), block)
+    {
+        let below = below(ledger, id.height);
+        let applied =
+            ledger
+                .chain_state()
+                .apply_block_connected_to(block, id.height, below.block_id());
+        applied.map_err(|_| disconnected(ledger))?;
+        return Ok(true);
+    }
+    // another block than the one that was there is what undoes a reorganisation
+    let known = ledger.chain_state().latest_checkpoint();
+    let replaces = known
+        .get(id.height)
+        .is_some_and(|old| old.hash() != id.hash);
+    if replaces || id.height % REMEMBER_EVERY == 0 || id.height + KEEP_LAST > tip {
+        remember(ledger, id)?;
+    }
+    Ok(false)
+}
+
+fn remember(ledger: &mut Ledger, id: BlockId) -> Result<(), SourceError> {
+    let chain = below(ledger, id.height).push(id).ok();
+    let update = Update {
+        chain,
+        ..Update::default()
+    };
+    let applied = ledger.chain_state().apply_update(update);
+    applied.map_err(|_| disconnected(ledger))
+}
+
+/// Returns the highest block below `height` that the wallet remembers.
+fn below(ledger: &mut Ledger, height: u32) -> CheckPoint {
+    let mut known = ledger.chain_state().checkpoints();
+    let found = known.find(|known| known.height() < height);
+    found.expect("every chain begins with the block 0, which no event is about")
 }
 
 /// Returns the block of the wallet's that the new one is built on, as far as the wallet has it.

@@ -43,7 +43,8 @@ LIST
 write() {
     : >/run/tor/onions.new
     onions | while read -r id virtual host port; do
-        address=$(getent ahostsv4 "$host" | head -n 1 | cut -d ' ' -f 1)
+        # overlays have addresses of version 4 alone
+        address=$(getent hosts "$host" | head -n 1 | cut -d ' ' -f 1)
         [ -n "$address" ] || continue
         folder=$data/onion/$id
         mkdir -p "$folder/authorized_clients"

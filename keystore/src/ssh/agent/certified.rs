@@ -21,20 +21,23 @@ pub struct Certified {
 #[derive(Debug)]
 pub(super) enum Holder {
     /// This session: it signs logins to the hosts, and nobody is asked.
-    Session(SessionCertificate),
+    Session(Box<SessionCertificate>),
     /// The device: each login is confirmed there.
-    Device(SshKey, Box<Certificate>),
+    Device(Box<SshKey>, Box<Certificate>),
 }
 
 impl Certified {
     /// Offers the key of a session, for logins to hosts that [`Certified::allow`] names, and to no others.
     pub fn session(cluster: &str, certificate: SessionCertificate) -> Self {
-        Self::new(cluster, Holder::Session(certificate))
+        Self::new(cluster, Holder::Session(Box::new(certificate)))
     }
 
     /// Offers a key of the device with a certificate of it: the person confirms each login.
     pub fn device(cluster: &str, key: SshKey, certificate: Certificate) -> Self {
-        Self::new(cluster, Holder::Device(key, Box::new(certificate)))
+        Self::new(
+            cluster,
+            Holder::Device(Box::new(key), Box::new(certificate)),
+        )
     }
 
     fn new(cluster: &str, holder: Holder) -> Self {

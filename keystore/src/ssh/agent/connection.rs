@@ -155,14 +155,14 @@ async fn sign(
         PublicCredential::Key(wanted) => {
             let content = shared.content();
             let examined = examine(request, wanted, binding, &content);
-            examined.map(|(key, purpose)| (Way::Device(key.clone()), purpose))
+            examined.map(|(key, purpose)| (Way::Device(Box::new(key.clone())), purpose))
         }
         PublicCredential::Cert(wanted) => {
             examine_certified(request, wanted, binding, &shared.certified())
         }
     };
     let (key, purpose) = match examined {
-        Ok((Way::Device(key), purpose)) => (key, purpose),
+        Ok((Way::Device(key), purpose)) => (*key, purpose),
         Ok((Way::Session(certified), purpose)) => {
             let Holder::Session(session) = certified.holder() else {
                 return Some(Response::Failure);
@@ -206,7 +206,7 @@ async fn sign(
 /// What makes a signature.
 enum Way {
     /// The device, with this key, after the person confirmed.
-    Device(SshKey),
+    Device(Box<SshKey>),
     /// The key of a session certificate.
     Session(Arc<Certified>),
 }

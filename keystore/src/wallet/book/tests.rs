@@ -97,6 +97,35 @@ fn two_programs_that_use_one_wallet_lose_nothing_to_each_other() {
 }
 
 #[test]
+fn programs_that_ask_at_the_same_time_are_given_an_address_each() {
+    const PROGRAMS: usize = 8;
+    let folder = tempfile::tempdir().unwrap();
+    book(folder.path(), Chain::Regtest)
+        .create(&new("savings", SAVINGS))
+        .unwrap();
+    let start = std::sync::Barrier::new(PROGRAMS);
+    let given: Vec<_> = std::thread::scope(|scope| {
+        let ask = || {
+            let book = book(folder.path(), Chain::Regtest);
+            start.wait();
+            let fresh = |ledger: &mut Ledger| ledger.receive(true).address.to_string();
+            let one = book.update(None, fresh).unwrap().1;
+            [one, book.update(Some("savings"), fresh).unwrap().1]
+        };
+        let programs: Vec<_> = (0..PROGRAMS).map(|_| scope.spawn(ask)).collect();
+        let each = programs.into_iter();
+        each.flat_map(|program| program.join().unwrap()).collect()
+    });
+    let different: std::collections::BTreeSet<_> = given.iter().collect();
+    assert_eq!(different.len(), 2 * PROGRAMS, "{given:?}");
+    let next = book(folder.path(), Chain::Regtest)
+        .open(None)
+        .unwrap()
+        .receive(true);
+    assert_eq!(next.index as usize, 2 * PROGRAMS);
+}
+
+#[test]
 fn a_wallet_that_was_removed_meanwhile_is_not_written_into_another() {
     let folder = tempfile::tempdir().unwrap();
     let book = book(folder.path(), Chain::Regtest);

@@ -15,6 +15,12 @@ use super::*;
 struct Vectors {
     bip174: Cases,
     bip371: Cases,
+    bip370: Valid,
+}
+
+#[derive(Deserialize)]
+struct Valid {
+    valid: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -29,7 +35,7 @@ fn vectors() -> Vectors {
 }
 
 fn valid() -> Vec<String> {
-    let Vectors { bip174, bip371 } = vectors();
+    let Vectors { bip174, bip371, .. } = vectors();
     bip174.valid.into_iter().chain(bip371.valid).collect()
 }
 
@@ -51,7 +57,7 @@ fn valid_psbts_of_bip_174_and_371_are_read_and_written_again() {
 
 #[test]
 fn invalid_psbts_of_bip_174_and_371_are_refused() {
-    let Vectors { bip174, bip371 } = vectors();
+    let Vectors { bip174, bip371, .. } = vectors();
     assert_eq!((bip174.invalid.len(), bip371.invalid.len()), (5, 10));
     for text in bip174.invalid.iter().chain(&bip371.invalid) {
         assert!(Document::parse(text.as_bytes()).is_err(), "{text}");
@@ -174,6 +180,58 @@ fn a_psbt_of_version_2_is_the_same_transaction_and_stays_of_version_2() {
         assert_eq!(new.psbt, old.psbt);
         assert_eq!(new.to_bytes(), bytes);
     }
+}
+
+#[test]
+fn valid_psbts_of_bip_370_are_read_and_written_again() {
+    let all = vectors().bip370.valid;
+    assert_eq!(all.len(), 10);
+    let mut lock_times = Vec::new();
+    for text in &all {
+        let document = Document::parse(text.as_bytes()).unwrap();
+        assert_eq!(document.version(), 2, "{text}");
+        let transaction = &document.psbt.unsigned_tx;
+        assert_eq!((transaction.input.len(), transaction.output.len()), (1, 2));
+        lock_times.push(transaction.lock_time.to_consensus_u32());
+        // a map has no order: field for field, it is what came
+        let maps = |bytes: &[u8]| Maps::parse(bytes).unwrap().0.to_bytes();
+        let came = BASE64.decode(text).unwrap();
+        assert_eq!(maps(&document.to_bytes()), maps(&came), "{text}");
+        let again = Document::parse(&document.to_bytes()).unwrap();
+        assert_eq!(again.psbt, document.psbt);
+    }
+    assert_eq!(lock_times, [0, 0, 0, 10_000, 0, 0, 0, 0, 0, 10_000]);
+}
+
+#[test]
+fn what_bip_370_lists_as_invalid_is_refused() {
+    let Vectors { bip370, .. } = vectors();
+    let bytes = BASE64.decode(&bip370.valid[9]).unwrap();
+    let refused = |change: &dyn Fn(&mut Maps)| {
+        let (mut maps, _) = Maps::parse(&bytes).unwrap();
+        change(&mut maps);
+        assert!(Document::parse(&maps.to_bytes()).is_err());
+    };
+    for field in [TX_VERSION, INPUT_COUNT, OUTPUT_COUNT] {
+        refused(&|maps| drop(maps.global.remove(&vec![field])));
+    }
+    for field in [PREVIOUS_TXID, OUTPUT_INDEX] {
+        refused(&|maps| drop(maps.inputs[0].remove(&vec![field])));
+    }
+    for field in [AMOUNT, SCRIPT] {
+        refused(&|maps| drop(maps.outputs[0].remove(&vec![field])));
+    }
+    for (field, value) in [
+        (REQUIRED_TIME, 499_999_999_u32),
+        (REQUIRED_HEIGHT, 500_000_000),
+    ] {
+        refused(&|maps| {
+            maps.inputs[0].insert(vec![field], value.to_le_bytes().to_vec());
+        });
+    }
+    refused(&|maps| {
+        maps.global.insert(vec![UNSIGNED_TX], vec![0; 10]);
+    });
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Account keys: with them the host itself can tell which keys are the wallet's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bitcoin::bip32::{ChainCode, ChildNumber, DerivationPath, Fingerprint, KeySource, Xpub};
-use bitcoin::{NetworkKind, secp256k1};
+use bitcoin::{NetworkKind, Psbt, secp256k1};
 use trezor_client::protos::{GetPublicKey, HDNodeType, PublicKey};
 
 use super::error::SignError;
@@ -20,6 +20,48 @@ pub(super) fn account_of(path: &DerivationPath) -> &[ChildNumber] {
         .iter()
         .rposition(bitcoin::bip32::ChildNumber::is_hardened);
     hardened.map_or(&[], |last| &steps[..=last])
+}
+
+/// Writes the whole way from the root where a PSBT gives only the way from an account key.
+///
+/// Whoever watches a bare account key names that key as the root: Electrum and Bitcoin Core do. A
+/// claim is rewritten only where the account gives the very key.
+pub fn complete_origins(psbt: &mut Psbt, accounts: &[AccountKey]) {
+    let whole = |source: &KeySource, key: [u8; 32]| -> Option<KeySource> {
+        let of_account = |account: &&AccountKey| account.xpub.fingerprint() == source.0;
+        let account = accounts.iter().find(of_account)?;
+        let derived = account.xpub.derive_pub(secp(), &source.1).ok()?;
+        let is_same = derived.public_key.x_only_public_key().0.serialize() == key;
+        let path = account.path.extend(&source.1);
+        is_same.then_some((account.fingerprint, path))
+    };
+    let complete = |sources: &mut BTreeMap<secp256k1::PublicKey, KeySource>| {
+        for (key, source) in sources {
+            let x_only = key.x_only_public_key().0.serialize();
+            if let Some(found) = whole(source, x_only) {
+                *source = found;
+            }
+        }
+    };
+    for input in &mut psbt.inputs {
+        complete(&mut input.bip32_derivation);
+    }
+    for output in &mut psbt.outputs {
+        complete(&mut output.bip32_derivation);
+    }
+    let of_inputs = psbt
+        .inputs
+        .iter_mut()
+        .map(|input| &mut input.tap_key_origins);
+    let of_outputs = psbt
+        .outputs
+        .iter_mut()
+        .map(|output| &mut output.tap_key_origins);
+    for (key, (_, source)) in of_inputs.chain(of_outputs).flatten() {
+        if let Some(found) = whole(source, key.serialize()) {
+            *source = found;
+        }
+    }
 }
 
 /// Asks the device for its account keys at `paths`, quietly.
@@ -115,5 +157,54 @@ impl<'a> Accounts<'a> {
             }
         };
         Some(chain.derive_pub(secp(), &rest).ok()?.public_key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::{Amount, ScriptBuf, Transaction, TxOut, absolute, transaction};
+
+    use super::*;
+    use crate::wallet::AccountXpub;
+
+    const KEY: &str = "[dd53b9b4/84h/1h/0h]tpubDDA54BFhBqkPQx35nYmVprcLhnDMfizT333d5AHtc8KohAcz5ffrhhWNfo88Ayjr1dMTrBf6KwY2f82tNs9tVxcpJSktBchM2Hu9X2jRHev";
+
+    #[test]
+    fn only_a_key_that_the_account_gives_is_said_to_be_of_it() {
+        let account = AccountKey::from(&KEY.parse::<AccountXpub>().unwrap());
+        let output = TxOut {
+            value: Amount::ONE_BTC,
+            script_pubkey: ScriptBuf::new(),
+        };
+        let transaction = Transaction {
+            version: transaction::Version::TWO,
+            lock_time: absolute::LockTime::ZERO,
+            input: Vec::new(),
+            output: vec![output],
+        };
+        let (change, other): (DerivationPath, DerivationPath) =
+            ("m/1/0".parse().unwrap(), "m/1/1".parse().unwrap());
+        let key = |path| account.xpub.derive_pub(secp(), path).unwrap().public_key;
+        let completed = |key: secp256k1::PublicKey, root: Fingerprint| {
+            let mut psbt = Psbt::from_unsigned_tx(transaction.clone()).unwrap();
+            let source = (root, change.clone());
+            psbt.outputs[0].bip32_derivation.insert(key, source.clone());
+            let x_only = key.x_only_public_key().0;
+            let origins = &mut psbt.outputs[0].tap_key_origins;
+            origins.insert(x_only, (Vec::new(), source));
+            complete_origins(&mut psbt, std::slice::from_ref(&account));
+            let told = &psbt.outputs[0];
+            assert_eq!(told.bip32_derivation[&key], told.tap_key_origins[&x_only].1);
+            told.bip32_derivation[&key].clone()
+        };
+        let bare = account.xpub.fingerprint();
+        let whole = (account.fingerprint, account.path.extend(&change));
+        assert_eq!(completed(key(&change), bare), whole);
+        assert_eq!(completed(key(&other), bare), (bare, change.clone()));
+        let stranger = Fingerprint::from([7; 4]);
+        assert_eq!(
+            completed(key(&change), stranger),
+            (stranger, change.clone())
+        );
     }
 }

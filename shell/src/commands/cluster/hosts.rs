@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::reach::{InCluster, with_cluster};
+use super::swarm::{Act, act, rejoin};
 use crate::app::App;
 use crate::commands::ssh::{Meeting, meet};
 use crate::report::{Kind, Report};
@@ -58,6 +59,39 @@ authorized_keys is printed.")]
         #[arg(long, value_name = "SHA256:…")]
         fingerprint: Option<HostKeyFingerprint>,
     },
+    /// Make a host a manager of the swarm
+    #[command(after_help = "Example:\n  bcm cluster host promote node-2")]
+    Promote {
+        /// As `cluster host list` shows it
+        name: HostName,
+    },
+    /// Make a manager of the swarm a worker
+    #[command(after_help = "Example:\n  bcm cluster host demote node-2")]
+    Demote {
+        /// As `cluster host list` shows it
+        name: HostName,
+    },
+    /// Have what runs on a host run elsewhere
+    #[command(after_help = "Example:\n  bcm cluster host drain node-2")]
+    Drain {
+        /// As `cluster host list` shows it
+        name: HostName,
+    },
+    /// Let things run on a host again
+    #[command(after_help = "Example:\n  bcm cluster host activate node-2")]
+    Activate {
+        /// As `cluster host list` shows it
+        name: HostName,
+    },
+    /// Bring a host back into the swarm that was away
+    #[command(after_help = "Example:\n  bcm cluster host rejoin node-2 --address 10.8.0.2")]
+    Rejoin {
+        /// As `cluster host list` shows it
+        name: HostName,
+        /// Where the other hosts reach it [default: the address that it was added with]
+        #[arg(long, value_name = "IP")]
+        address: Option<std::net::IpAddr>,
+    },
 }
 
 /// A host to add.
@@ -89,6 +123,11 @@ impl Command {
             Self::Remove { name } => remove(app, &name, json),
             Self::Rename { from, to } => rename(app, &from, &to, json),
             Self::Repin { name, fingerprint } => repin(app, &name, fingerprint, json),
+            Self::Promote { name } => act(app, &name, Act::Promote, json),
+            Self::Demote { name } => act(app, &name, Act::Demote, json),
+            Self::Drain { name } => act(app, &name, Act::Drain, json),
+            Self::Activate { name } => act(app, &name, Act::Activate, json),
+            Self::Rejoin { name, address } => rejoin(app, &name, address, json),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `psbt sign`: what belongs to this wallet, signed on the device.
 
-use bcm_keystore::wallet::sign_tx::{FeeAlarm, SignError, SignReport, SignRequest, sign_psbt};
+use bcm_keystore::wallet::sign_tx::{
+    FeeAlarm, SignError, SignReport, SignRequest, complete_origins, sign_psbt,
+};
 use serde::Serialize;
 
 use super::known::Transactions;
@@ -46,7 +48,8 @@ pub(super) fn run(app: &mut App, sign: &Sign, json: bool) -> Result<(), Report> 
         let device = open.session.device().clone();
         let replaces = sign.replaces;
         let owned = Owned::find(open, psbt, replaces)?;
-        guard::check_rules(open, psbt, &owned.review, replaces, source).await?;
+        complete_origins(psbt, &owned.accounts);
+        guard::check_rules(open, psbt, &owned.review, &owned.wallets, replaces, source).await?;
         let make = |allow_fee: bool| request(open, sign, &known, &owned, allow_fee);
         let report = match sign_psbt(&device, psbt, make(false)).await {
             Err(SignError::AbsurdFee(alarm)) => {
@@ -55,7 +58,7 @@ pub(super) fn run(app: &mut App, sign: &Sign, json: bool) -> Result<(), Report> 
             }
             outcome => outcome?,
         };
-        guard::record(open, &report, &owned.review, None, owned.wallet, replaces)?;
+        guard::record(open, &report, &owned.review, None, &owned.wallets, replaces)?;
         Ok(report)
     }))?;
     let text = document.to_base64();
@@ -71,7 +74,7 @@ fn request(
     allow_fee: bool,
 ) -> SignRequest {
     let mut request = SignRequest::new(open.chain, open.session.fingerprint());
-    request.accounts.clone_from(&sign.cosigner);
+    request.accounts = sign.cosigner.iter().map(Into::into).collect();
     if sign.cosigner.is_empty() {
         request.accounts.clone_from(&owned.accounts);
     }

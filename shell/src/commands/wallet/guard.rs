@@ -1,8 +1,8 @@
 //! What stands between a PSBT and the device: the owner's rules; and behind it: the record.
 
 use bcm_keystore::wallet::policy::{PolicyError, Review};
-use bcm_keystore::wallet::record::{Record, Spending};
-use bcm_keystore::wallet::{AccountKey, Known, Ledger, SignReport};
+use bcm_keystore::wallet::record::{OwnNode, Record, Spending};
+use bcm_keystore::wallet::{AccountKey, Known, Ledger, SignReport, WalletName};
 use bdk_wallet::bitcoin::{OutPoint, Psbt, Txid};
 
 use super::{book, unix_time};
@@ -15,9 +15,9 @@ use crate::wallet::{Endpoint, Source, SourceError, Via};
 pub struct Owned {
     /// What it would do to them.
     pub review: Review,
-    /// The wallet that pays, where one does.
-    pub wallet: Option<String>,
-    /// Its keys.
+    /// The wallets that pay.
+    pub wallets: Vec<WalletName>,
+    /// Their keys.
     pub accounts: Vec<AccountKey>,
     /// What the device may ask for.
     pub known: Known,
@@ -49,7 +49,7 @@ impl Owned {
             review: Review::new(psbt, open.chain, |script| {
                 paying.iter().any(|ledger| ledger.is_ours(script))
             })?,
-            wallet: paying.first().map(|ledger| ledger.name().to_string()),
+            wallets: paying.iter().map(|ledger| ledger.name().clone()).collect(),
             accounts: keys.map(Into::into).collect(),
             known,
         })
@@ -65,14 +65,13 @@ pub async fn check_rules(
     open: &Open,
     psbt: &Psbt,
     review: &Review,
+    wallets: &[WalletName],
     replaced: Option<Txid>,
     source: Option<(Endpoint, Via)>,
 ) -> Result<(), Report> {
     let spending = Spending::open(open.session.store())?;
-    let policy = spending.policy(open.chain);
-    let now = unix_time();
-    policy.check(review, replaced, spending.records(), open.chain, now)?;
-    if !policy.own_node {
+    let own_node = spending.check(open.chain, wallets, review, replaced, unix_time())?;
+    if own_node == OwnNode::NotNeeded {
         return Ok(());
     }
     let (endpoint, via) = source.ok_or(SourceError::NotOwn)?;
@@ -114,7 +113,7 @@ pub fn record(
     report: &SignReport,
     review: &Review,
     txid: Option<Txid>,
-    wallet: Option<String>,
+    wallets: &[WalletName],
     replaces: Option<Txid>,
 ) -> Result<(), Report> {
     let mut spending = Spending::open(open.session.store())?;
@@ -122,7 +121,7 @@ pub fn record(
         txid: txid.unwrap_or(report.txid),
         chain: open.chain,
         time: unix_time(),
-        wallet,
+        wallets: wallets.iter().map(ToString::to_string).collect(),
         leaving: review.leaving(),
         fee: review.fee,
         replaces,

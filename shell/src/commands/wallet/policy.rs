@@ -1,13 +1,14 @@
 //! The owner's rules, and the record of what was signed.
 
+use bcm_keystore::wallet::WalletName;
 use bcm_keystore::wallet::message::parse_address;
 use bcm_keystore::wallet::policy::Policy;
 use bcm_keystore::wallet::record::Spending;
 use bdk_wallet::bitcoin::Amount;
 use clap::{Args, ValueEnum};
 
-use super::btc;
 use super::spend::amount;
+use super::{book, btc};
 use crate::app::App;
 use crate::report::Report;
 use crate::ui;
@@ -21,18 +22,61 @@ pub enum Switch {
     Off,
 }
 
+/// A new limit, or none any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// None.
+    Off,
+    /// At most this.
+    At(u64),
+}
+
+impl Limit {
+    fn rate(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse().ok().filter(|rate| *rate > 0);
+        let refuse = || "expected a whole number of sat/vB, or `off`".to_owned();
+        Self::parse(text, |text| number(text).ok_or_else(refuse))
+    }
+
+    fn amount(text: &str) -> Result<Self, String> {
+        Self::parse(text, |text| {
+            let parsed = amount(text).map_err(|error| format!("{error}, nor `off`"));
+            parsed.map(Amount::to_sat)
+        })
+    }
+
+    fn parse(text: &str, number: impl FnOnce(&str) -> Result<u64, String>) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            text => number(text).map(Self::At),
+        }
+    }
+
+    /// Changes `old` where a new limit was given.
+    fn set(new: Option<Self>, old: &mut Option<u64>) {
+        match new {
+            None => {}
+            Some(Self::Off) => *old = None,
+            Some(Self::At(limit)) => *old = Some(limit),
+        }
+    }
+}
+
 /// What to change.
 #[derive(Args, Debug)]
 pub struct Rules {
-    /// Highest fee rate, sat/vB
-    #[arg(long, value_name = "RATE")]
-    max_fee_rate: Option<u64>,
-    /// Highest fee
-    #[arg(long, value_name = "AMOUNT")]
-    max_fee: Option<String>,
-    /// Most that may leave in 24 hours, fees counted
-    #[arg(long, value_name = "AMOUNT")]
-    per_day: Option<String>,
+    /// The rules of this wallet alone, which hold besides those of the chain
+    #[arg(long, value_name = "NAME")]
+    wallet: Option<WalletName>,
+    /// Highest fee rate, sat/vB, or `off`
+    #[arg(long, value_name = "RATE", value_parser = Limit::rate)]
+    max_fee_rate: Option<Limit>,
+    /// Highest fee, or `off`
+    #[arg(long, value_name = "AMOUNT", value_parser = Limit::amount)]
+    max_fee: Option<Limit>,
+    /// Most that may leave in 24 hours, fees counted, or `off`
+    #[arg(long, value_name = "AMOUNT", value_parser = Limit::amount)]
+    per_day: Option<Limit>,
     /// Pay this address and no other that is not allowed too; repeat it for each
     #[arg(long, value_name = "ADDRESS")]
     allow: Vec<String>,
@@ -62,67 +106,69 @@ impl Rules {
         let keeper = app.keeper.clone();
         let (policy, chain) = app.runtime().block_on(keeper.with_open(async |open| {
             let chain = open.chain;
+            let wallet = self.wallet.as_ref();
+            if let Some(name) = wallet {
+                // a rule for a name that is misspelled would hold for nothing
+                book(open).open(Some(name.as_str()))?;
+            }
             let mut spending = Spending::open(open.session.store())?;
-            let mut policy = spending.policy(chain);
             if self.is_empty() {
-                return Ok((policy, chain));
+                return Ok((spending.policy(chain, wallet), chain));
             }
-            if self.clear {
-                policy = Policy::default();
-            }
-            policy.max_fee_rate = self.max_fee_rate.or(policy.max_fee_rate);
-            let sat = |text: &String| amount(text).map(Amount::to_sat);
-            policy.max_fee = self
-                .max_fee
-                .as_ref()
-                .map(sat)
-                .transpose()?
-                .or(policy.max_fee);
-            policy.per_day = self
-                .per_day
-                .as_ref()
-                .map(sat)
-                .transpose()?
-                .or(policy.per_day);
-            for text in &self.allow {
-                policy.allow.insert(parse_address(text, chain)?.to_string());
-            }
-            for text in &self.disallow {
-                policy
-                    .allow
-                    .remove(&parse_address(text, chain)?.to_string());
-            }
-            policy.own_node = self.own_node.map_or(policy.own_node, |s| s == Switch::On);
-            spending.set_policy(chain, policy.clone())?;
+            let addresses = |texts: &[String]| -> Result<Vec<String>, Report> {
+                let parse = |text: &String| Ok(parse_address(text, chain)?.to_string());
+                texts.iter().map(parse).collect()
+            };
+            let (allow, disallow) = (addresses(&self.allow)?, addresses(&self.disallow)?);
+            let policy = spending.change_policy(chain, wallet, |policy| {
+                if self.clear {
+                    *policy = Policy::default();
+                }
+                Limit::set(self.max_fee_rate, &mut policy.max_fee_rate);
+                Limit::set(self.max_fee, &mut policy.max_fee);
+                Limit::set(self.per_day, &mut policy.per_day);
+                policy.allow.extend(allow);
+                for address in &disallow {
+                    policy.allow.remove(address);
+                }
+                policy.own_node = self.own_node.map_or(policy.own_node, |s| s == Switch::On);
+            })?;
             Ok((policy, chain))
         }))?;
         if json {
             return ui::json(&policy);
         }
         if policy == Policy::default() {
-            ui::say(&format!("no rules on {chain}: the device alone decides"));
+            ui::say(&match &self.wallet {
+                None => format!("no rules on {chain}: the device alone decides"),
+                Some(name) => format!("no rules for `{name}` besides those of {chain}"),
+            });
             return Ok(());
         }
-        let sat = |sat: u64| btc(Amount::from_sat(sat));
-        let mut rows = Vec::new();
-        let mut row = |name: &str, value: Option<String>| {
-            rows.extend(value.map(|value| [name.to_owned(), value]));
-        };
-        row(
-            "highest fee rate",
-            policy.max_fee_rate.map(|rate| format!("{rate} sat/vB")),
-        );
-        row("highest fee", policy.max_fee.map(sat));
-        row("in 24 hours", policy.per_day.map(sat));
-        row(
-            "own node",
-            policy.own_node.then(|| "has to know every coin".into()),
-        );
-        for address in &policy.allow {
-            row("allowed", Some(address.clone()));
-        }
-        ui::out(&ui::table(["rule", "value"], rows))
+        print(&policy)
     }
+}
+
+fn print(policy: &Policy) -> Result<(), Report> {
+    let sat = |sat: u64| btc(Amount::from_sat(sat));
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: Option<String>| {
+        rows.extend(value.map(|value| [name.to_owned(), value]));
+    };
+    row(
+        "highest fee rate",
+        policy.max_fee_rate.map(|rate| format!("{rate} sat/vB")),
+    );
+    row("highest fee", policy.max_fee.map(sat));
+    row("in 24 hours", policy.per_day.map(sat));
+    row(
+        "own node",
+        policy.own_node.then(|| "has to know every coin".into()),
+    );
+    for address in &policy.allow {
+        row("allowed", Some(address.clone()));
+    }
+    ui::out(&ui::table(["rule", "value"], rows))
 }
 
 pub(super) fn records(app: &App, json: bool) -> Result<(), Report> {
@@ -142,7 +188,11 @@ pub(super) fn records(app: &App, json: bool) -> Result<(), Report> {
         [
             super::sync::local_time(record.time.unsigned_abs()),
             record.chain.to_string(),
-            record.wallet.unwrap_or_else(|| "-".into()),
+            if record.wallets.is_empty() {
+                "-".into()
+            } else {
+                record.wallets.join(", ")
+            },
             btc(Amount::from_sat(record.leaving)),
             record.txid.to_string(),
         ]

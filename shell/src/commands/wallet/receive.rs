@@ -26,19 +26,21 @@ impl Receive {
         let keeper = app.keeper.clone();
         let (address, index) = app.runtime().block_on(keeper.with_open(async |open| {
             let book = book(open);
-            let mut ledger = book.open(self.name.as_ref().map(WalletName::as_str))?;
-            let given = ledger.receive(self.new);
-            if let Some(label) = &self.label {
-                ledger.set_label(Label {
-                    kind: "addr".into(),
-                    reference: given.address.to_string(),
-                    label: label.clone(),
-                    origin: None,
-                    spendable: None,
-                });
-            }
+            let name = self.name.as_ref().map(WalletName::as_str);
             // saved before it is shown: what somebody has seen is watched, whatever happens next
-            book.save(&mut ledger)?;
+            let (ledger, given) = book.update(name, |ledger| {
+                let given = ledger.receive(self.new);
+                if let Some(label) = &self.label {
+                    ledger.set_label(Label {
+                        kind: "addr".into(),
+                        reference: given.address.to_string(),
+                        label: label.clone(),
+                        origin: None,
+                        spendable: None,
+                    });
+                }
+                given
+            })?;
             if self.show {
                 let device = open.session.device();
                 let root = open.session.fingerprint();

@@ -201,7 +201,8 @@ impl Spend {
         };
         let place = self.endpoint.clone();
         let source = place.map(|endpoint| (endpoint, self.via.clone()));
-        guard::check_rules(open, psbt, review, replaced, source).await?;
+        let wallets = [ledger.name().clone()];
+        guard::check_rules(open, psbt, review, &wallets, replaced, source).await?;
         let root = open.session.fingerprint();
         // a payment that is taken back is a new one for the device, which shows where it goes
         let replaces = match self.what {
@@ -225,7 +226,6 @@ impl Spend {
             }
             outcome => outcome?,
         };
-        let name = ledger.name().to_string();
         let mut complete = psbt.clone();
         let transaction = match finalize(&mut complete) {
             Ok(()) => {
@@ -235,7 +235,7 @@ impl Spend {
             Err(_) => None,
         };
         let txid = transaction.as_ref().map(Transaction::compute_txid);
-        guard::record(open, &report, review, txid, Some(name), replaced)?;
+        guard::record(open, &report, review, txid, &wallets, replaced)?;
         Ok(transaction)
     }
 

@@ -8,56 +8,58 @@ use crate::app::App;
 use crate::report::Report;
 use crate::session::blocking;
 use crate::ui;
-use crate::wallet;
+use crate::wallet::{self, Reading};
 
-pub(super) fn run(
-    app: &App,
-    name: Option<&WalletName>,
-    source: &Source,
-    rescan: bool,
-    json: bool,
-) -> Result<(), Report> {
-    let Some(endpoint) = source.endpoint(app)? else {
-        return Err(wallet::no_source());
-    };
-    let via = source.via(app)?;
-    let keeper = app.keeper.clone();
-    let name = name.cloned();
-    let (name, synced) = app.runtime().block_on(keeper.with_open(async |open| {
-        let book = book(open);
-        blocking(None, move |cancelled| {
-            let name = name.as_ref().map(WalletName::as_str);
-            let mut ledger = book.open(name)?;
-            let connected = wallet::Source::connect(&endpoint, &via, book.chain())?;
-            if rescan {
-                book.forget_chain(ledger.name().as_str())?;
-                ledger = book.open(Some(ledger.name().as_str()))?;
-            }
-            let bar = bar();
-            let progress = |height: u32, tip: u32| {
-                bar.set_length(tip.into());
-                bar.set_position(height.into());
-            };
-            let with = wallet::Sync {
-                book: &book,
-                cancelled,
-                progress: &progress,
-                now: unix_time().unsigned_abs(),
-            };
-            let synced = connected.sync(&mut ledger, &with);
-            bar.finish_and_clear();
-            Ok((ledger.name().to_string(), synced?))
-        })
-        .await
-    }))?;
-    if json {
-        return ui::json(&synced);
+pub(super) struct Sync {
+    pub(super) name: Option<WalletName>,
+    pub(super) source: Source,
+    pub(super) rescan: bool,
+    pub(super) reading: Reading,
+}
+
+impl Sync {
+    pub(super) fn run(self, app: &App, json: bool) -> Result<(), Report> {
+        let Some(endpoint) = self.source.endpoint(app)? else {
+            return Err(wallet::no_source());
+        };
+        let via = self.source.via(app)?;
+        let keeper = app.keeper.clone();
+        let (name, synced) = app.runtime().block_on(keeper.with_open(async |open| {
+            let book = book(open);
+            blocking(None, move |cancelled| {
+                let mut ledger = book.open(self.name.as_ref().map(WalletName::as_str))?;
+                let connected = wallet::Source::connect(&endpoint, &via, book.chain())?;
+                if self.rescan {
+                    book.forget_chain(ledger.name().as_str())?;
+                    ledger = book.open(Some(ledger.name().as_str()))?;
+                }
+                let bar = bar();
+                let progress = |height: u32, tip: u32| {
+                    bar.set_length(tip.into());
+                    bar.set_position(height.into());
+                };
+                let with = wallet::Sync {
+                    book: &book,
+                    cancelled,
+                    progress: &progress,
+                    reading: self.reading,
+                    now: unix_time().unsigned_abs(),
+                };
+                let synced = connected.sync(&mut ledger, &with);
+                bar.finish_and_clear();
+                Ok((ledger.name().to_string(), synced?))
+            })
+            .await
+        }))?;
+        if json {
+            return ui::json(&synced);
+        }
+        ui::say(&format!(
+            "`{name}` is up to date with block {}",
+            synced.height
+        ));
+        Ok(())
     }
-    ui::say(&format!(
-        "`{name}` is up to date with block {}",
-        synced.height
-    ));
-    Ok(())
 }
 
 fn bar() -> ProgressBar {
