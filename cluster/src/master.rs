@@ -29,7 +29,7 @@ const ALIVE: u64 = 5;
 const ALIVE_ONION: u64 = 20;
 
 /// Seconds that `ssh` stays after the last that used it.
-const PERSIST: u64 = 3;
+const PERSIST: u64 = 10;
 
 /// Longest time for a login with all that people and devices do in between.
 const LOGIN: Duration = Duration::from_secs(180);
@@ -75,7 +75,10 @@ impl Master {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let mut child = command.spawn().map_err(ConnectionError::Start)?;
+        // on a thread of its own: a fork waits for its child to begin, and many logins begin at once
+        let spawned = tokio::task::spawn_blocking(move || command.spawn()).await;
+        let spawned = spawned.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        let mut child = spawned.map_err(ConnectionError::Start)?;
         let status = tokio::time::timeout(LOGIN, child.wait()).await;
         let said = || {
             let said = std::fs::read(&log).unwrap_or_default();

@@ -91,6 +91,8 @@ pub struct Open {
     pub agent: Option<crate::commands::ssh::RunningAgent>,
     /// The certificates that connections to hosts offer, by cluster.
     pub certificates: crate::commands::cluster::Certificates,
+    /// Many hosts are asked at once: one line tells of all that are waited for.
+    pub fanning: Arc<AtomicBool>,
     /// The connections to hosts, once something asked for one.
     pub connections: Option<Connections>,
     watcher: Watcher,
@@ -344,6 +346,7 @@ impl Keeper {
             chain,
             agent: None,
             certificates: Arc::default(),
+            fanning: Arc::default(),
             connections: None,
             watcher: Watcher(watcher),
         });

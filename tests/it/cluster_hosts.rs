@@ -253,10 +253,7 @@ fn hosts_that_are_down_or_refuse_are_named_and_the_others_finish() {
     let start = Instant::now();
     let output = stage.run(&words);
     assert!(start.elapsed() < Duration::from_secs(15), "{output}");
-    assert!(
-        output.stderr.contains("waiting for node-4, 5 s"),
-        "{output}"
-    );
+    assert!(output.stderr.contains("waiting for node-4, "), "{output}");
     assert!(
         output
             .stderr
@@ -419,7 +416,7 @@ fn nothing_of_ssh_outlives_a_bcm_that_ends_or_is_killed() {
     assert!(!stage.masters().is_empty());
     running.kill();
     drop(running);
-    wait_until("no ssh", Duration::from_secs(10), gone);
+    wait_until("no ssh", Duration::from_secs(20), gone);
     wait_until("no command", Duration::from_secs(10), || {
         (sleeps() == 0).then_some(())
     });

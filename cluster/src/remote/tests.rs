@@ -40,6 +40,7 @@ struct Stage {
     pool: Connections,
     told: Arc<Mutex<Vec<Waiting>>>,
     target: SshTarget,
+    public: String,
     folder: TempDir,
     _agent: SshAgent,
 }
@@ -89,7 +90,7 @@ impl Stage {
                 agent: socket,
                 ..settings()
             },
-            Arc::new(FileKey(public)),
+            Arc::new(FileKey(public.clone())),
             Arc::new(move |waiting| heard.lock().unwrap().push(waiting)),
         );
         let target = SshTarget {
@@ -102,6 +103,7 @@ impl Stage {
             pool,
             told,
             target,
+            public,
             folder,
             _agent: agent,
         }
@@ -241,6 +243,37 @@ async fn a_unix_socket_of_the_host_is_reached_here() {
     }
     let local = Remote::local(crate::sshd::env());
     assert_eq!(local.forward(&socket).await.unwrap(), socket);
+}
+
+#[tokio::test]
+async fn a_host_behind_a_server_is_reached_through_the_connection_to_it() {
+    let stage = Stage::new();
+    let inner = Sshd::start(&["ecdsa"], &stage.public);
+    let guest = SshTarget {
+        destination: format!("{}@127.0.0.1:{}", me(), inner.port)
+            .parse()
+            .unwrap(),
+        pin: inner.host_key("ecdsa"),
+        certified: false,
+    };
+    let host = crate::Host {
+        name: "chain-1".parse().unwrap(),
+        target: crate::HostTarget::Lxd {
+            server: Some(stage.target.clone()),
+            instance: "chain-1".parse().unwrap(),
+            guest,
+        },
+        chains: Vec::new(),
+    };
+    let remote = stage.pool.remote(&host);
+    let output = remote.run(&sh("echo ${SSH_CONNECTION##* }"), b"").await;
+    let output = output.unwrap();
+    assert_eq!(output.stdout, format!("{}\n", inner.port).as_bytes());
+    assert_eq!(
+        stage.masters(),
+        3,
+        "two masters, and the way of one through the other"
+    );
 }
 
 #[tokio::test]

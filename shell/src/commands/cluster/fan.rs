@@ -1,5 +1,7 @@
 //! What `exec` and `copy` have in common: which hosts, how many at once, and what came of it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bcm_cluster::{Answer, Cluster, FanOut, Host, HostName, Remote, RemoteError, fanout};
@@ -67,9 +69,26 @@ impl Fan {
             timeout: self.timeout.map(Duration::from_secs),
         };
         let tell = |waiting: bcm_cluster::Waiting| note(&waiting.to_string());
+        let together = Together::begin(&cluster.open.fanning);
         fan.each(&remotes, work, tell, hear).await;
-        drop(hush);
+        drop((hush, together));
         Ok(())
+    }
+}
+
+/// Hosts are told of together, until dropped.
+struct Together(Arc<AtomicBool>);
+
+impl Together {
+    fn begin(fanning: &Arc<AtomicBool>) -> Self {
+        fanning.store(true, Ordering::Relaxed);
+        Self(fanning.clone())
+    }
+}
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 

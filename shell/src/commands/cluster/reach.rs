@@ -1,6 +1,7 @@
 //! The way from a command to the hosts of the cluster that is in use.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use bcm_cluster::{
@@ -146,7 +147,17 @@ impl InCluster<'_> {
         let agent = ensure_agent(self.keeper, self.open)?;
         let settings = self.via.settings(self.keeper, agent)?;
         let keys = self.keys();
-        let tell = |waiting: bcm_cluster::Waiting| note(&waiting.to_string());
+        let fanning = self.open.fanning.clone();
+        let tell = move |waiting: bcm_cluster::Waiting| {
+            let told_together = match &waiting {
+                bcm_cluster::Waiting::Login { .. } => true,
+                bcm_cluster::Waiting::Reconnect { since, .. } => since.as_secs() > 0,
+                _ => false,
+            };
+            if !(told_together && fanning.load(Ordering::Relaxed)) {
+                note(&waiting.to_string());
+            }
+        };
         let pool = Connections::new(settings, Arc::new(keys), Arc::new(tell));
         self.open.connections = Some(pool.clone());
         Ok(pool)
@@ -211,10 +222,11 @@ impl Keys {
     fn find(&self, target: &SshTarget) -> Result<Vec<LoginKey>, SshStoreError> {
         let store = SshStore::open(&self.store)?;
         let keys = keys_for(&store, target.destination.identity(), self.curve);
-        let mut offered: Vec<_> = keys.iter().map(LoginKey::from).collect();
+        let mut offered = Vec::new();
         if target.certified {
             offered.extend(lock(&self.certificates).values().cloned());
         }
+        offered.extend(keys.iter().map(LoginKey::from));
         Ok(offered)
     }
 }

@@ -71,12 +71,13 @@ impl Login {
         };
         let host = meet(&mut store, &meeting, &settings).await?;
         agent.refresh(&store);
-        let mut offered: Vec<_> = keys.iter().map(LoginKey::from).collect();
+        let mut offered = Vec::new();
         if let Some(certificate) = certificate {
             // whoever types this login wants it, and accepted the host's key
             certificate.allow(&[host.pin()]);
             offered.push(LoginKey::certificate(certificate.certificate()));
         }
+        offered.extend(keys.iter().map(LoginKey::from));
         let mut connection = Connection::new(host, &offered, &settings)?;
         if let Some(command) = command {
             connection = connection.with_command(command);
