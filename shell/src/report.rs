@@ -29,7 +29,9 @@ use bcm_stacks::image::build::BuildError;
 use bcm_stacks::image::engine::TransferError;
 use bcm_stacks::image::release::ReleaseError;
 
-use bcm_stacks::{CatalogError, LintError, PlanError, RenderError};
+use bcm_stacks::{
+    ApplyError, CatalogError, EnginesError, HealthError, LintError, PlanError, RenderError,
+};
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
@@ -513,6 +515,35 @@ fn of_render(error: &RenderError) -> Kind {
     }
 }
 
+impl From<EnginesError> for Report {
+    fn from(error: EnginesError) -> Self {
+        match error {
+            EnginesError::Engine(error) => error.into(),
+            EnginesError::OtherCluster { .. } => Self::new(Kind::Verification, error),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<ApplyError> for Report {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Statement(error) => error.into(),
+            error if error.is_verification() => Self::new(Kind::Verification, error),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<HealthError> for Report {
+    fn from(error: HealthError) -> Self {
+        match error {
+            HealthError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
 impl From<CatalogError> for Report {
     fn from(error: CatalogError) -> Self {
         Self::new(of_catalog(&error), error)
@@ -664,12 +695,6 @@ impl From<crate::process::HardenError> for Report {
             notes: vec!["nothing was asked and nothing was read".into()],
             hint: None,
         }
-    }
-}
-
-impl From<EngineError> for Report {
-    fn from(error: EngineError) -> Self {
-        Self::new(Kind::Failed, error)
     }
 }
 

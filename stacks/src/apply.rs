@@ -117,7 +117,11 @@ fn check(
     for operation in &deployment.operations {
         if engines.of_host(operation.host.as_ref()).is_none() {
             return Err(ApplyError::NoHost {
-                host: operation.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+                host: operation
+                    .host
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
             });
         }
         call::body_of_secret(operation, secrets)?;
@@ -131,10 +135,7 @@ fn removes(operation: &Operation) -> bool {
 }
 
 /// Puts the stacks into rows, each of which needs only rows before it.
-fn levels(
-    order: &[(StackName, Vec<StackName>)],
-    makings: &[&Operation],
-) -> Vec<Vec<StackName>> {
+fn levels(order: &[(StackName, Vec<StackName>)], makings: &[&Operation]) -> Vec<Vec<StackName>> {
     let mut level: BTreeMap<&StackName, usize> = BTreeMap::new();
     for (stack, before) in order {
         let after = before.iter().filter_map(|name| level.get(name)).max();

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bcm_cluster::docker::exec;
-use bcm_cluster::docker::{Tunnel, TunnelError};
-use bcm_cluster::EngineError;
-use bcm_keystore::{Chain, Hint};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bcm_cluster::EngineError;
+use bcm_cluster::docker::exec;
+use bcm_cluster::docker::{Tunnel, TunnelError};
+use bcm_keystore::{Chain, Hint};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -57,7 +57,9 @@ impl std::fmt::Display for Readiness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ready { height: None } => f.write_str("ready"),
-            Self::Ready { height: Some(height) } => write!(f, "ready at height {height}"),
+            Self::Ready {
+                height: Some(height),
+            } => write!(f, "ready at height {height}"),
             Self::Syncing {
                 height,
                 target,
@@ -113,7 +115,13 @@ pub async fn ask(
         return Ok(Readiness::Waiting { reason });
     };
     let probe = &service.ready;
-    let port = |port: &str| service.ports_on(chain).get(port).copied().unwrap_or_default();
+    let port = |port: &str| {
+        service
+            .ports_on(chain)
+            .get(port)
+            .copied()
+            .unwrap_or_default()
+    };
     let answer = if let Some(http) = &probe.http {
         let credentials = match &http.credentials {
             Some(path) => credentials(engine, &container, path).await?,
@@ -127,7 +135,11 @@ pub async fn ask(
     } else if let Some(electrum) = &probe.electrum {
         through(engines, &name, port(electrum.as_str()), electrum_answer).await
     } else {
-        let words: Vec<_> = probe.exec.iter().map(|word| word.as_str().to_owned()).collect();
+        let words: Vec<_> = probe
+            .exec
+            .iter()
+            .map(|word| word.as_str().to_owned())
+            .collect();
         match exec::ask(engine, &container, &words, ANSWER).await {
             Ok(said) if said.code == 0 => Ok(said.stdout),
             Ok(said) => Err(line(&[said.stderr, said.stdout].concat())),
@@ -184,19 +196,26 @@ pub async fn wait(
 /// Says what the swarm does with a service that has no running container.
 async fn not_running(engines: &Engines, service: &str) -> Result<String, EngineError> {
     let filters = format!("%7B%22service%22%3A%5B%22{service}%22%5D%7D");
-    let tasks = engines.manager().get(&format!("/tasks?filters={filters}")).await;
+    let tasks = engines
+        .manager()
+        .get(&format!("/tasks?filters={filters}"))
+        .await;
     let tasks = match tasks {
         Err(error) if error.status() == Some(404) => return Ok("it is not there".into()),
         tasks => tasks?,
     };
-    let newest = tasks.as_array().into_iter().flatten().max_by_key(|task| {
-        task["CreatedAt"].as_str().unwrap_or_default().to_owned()
-    });
+    let newest = tasks
+        .as_array()
+        .into_iter()
+        .flatten()
+        .max_by_key(|task| task["CreatedAt"].as_str().unwrap_or_default().to_owned());
     let Some(task) = newest else {
         return Ok("no task runs".into());
     };
     let state = task["Status"]["State"].as_str().unwrap_or("unknown");
-    let error = task["Status"]["Err"].as_str().or(task["Status"]["Message"].as_str());
+    let error = task["Status"]["Err"]
+        .as_str()
+        .or(task["Status"]["Message"].as_str());
     Ok(match error {
         Some(error) if !error.is_empty() => format!("{state}: {}", line(error.as_bytes())),
         _ => state.to_owned(),
@@ -208,7 +227,11 @@ fn line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let last = text.lines().rev().find(|line| !line.trim().is_empty());
     let last: String = last.unwrap_or("no answer").chars().take(200).collect();
-    last.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().into()
+    last.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect::<String>()
+        .trim()
+        .into()
 }
 
 /// Reads an answer.
@@ -232,7 +255,9 @@ fn judge(probe: &Probe, answer: &[u8]) -> Readiness {
         return waiting(format!("`{}` is not as it should be", expect.at.as_str()));
     }
     let number = |pointer: &Option<crate::stack::Pointer>| {
-        pointer.as_ref().and_then(|pointer| answer.pointer(pointer.as_str()))
+        pointer
+            .as_ref()
+            .and_then(|pointer| answer.pointer(pointer.as_str()))
     };
     let height = number(&probe.height).and_then(Value::as_u64);
     let target = number(&probe.target).and_then(Value::as_u64);
@@ -240,7 +265,9 @@ fn judge(probe: &Probe, answer: &[u8]) -> Readiness {
         (Some(height), Some(target)) if height < target => Readiness::Syncing {
             height,
             target,
-            progress: number(&probe.progress).and_then(Value::as_f64).unwrap_or_default(),
+            progress: number(&probe.progress)
+                .and_then(Value::as_f64)
+                .unwrap_or_default(),
         },
         (height, _) => Readiness::Ready { height },
     }
@@ -377,7 +404,10 @@ mod tests {
         let expecting = probe("exec = ['x']\nexpect = [{ at = '/a', is = true }, { at = '/b' }]");
         assert_eq!(judge(&expecting, br#"{"a": true}"#).to_string(), "ready");
         for answer in [&br#"{"a": false}"#[..], br#"{"a": true, "b": "x"}"#, b"{}"] {
-            assert!(matches!(judge(&expecting, answer), Readiness::Waiting { .. }));
+            assert!(matches!(
+                judge(&expecting, answer),
+                Readiness::Waiting { .. }
+            ));
         }
     }
 

@@ -390,8 +390,7 @@ impl Planner<'_> {
                     call(Method::Delete, format!("/containers/{helper}")),
                 ]);
             }
-            operations
-                .push(call(Method::Post, "/volumes/create".into()).with(volume.body.clone()));
+            operations.push(call(Method::Post, "/volumes/create".into()).with(volume.body.clone()));
             self.operations.extend(operations);
         }
         Ok(())

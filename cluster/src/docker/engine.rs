@@ -251,7 +251,10 @@ impl Engine {
                 }
             }
             if pending.len() > MAX_LINE {
-                return Err(refused(status.as_u16(), b"a line of its answer is too long"));
+                return Err(refused(
+                    status.as_u16(),
+                    b"a line of its answer is too long",
+                ));
             }
         }
         match status.is_success() {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
-use bollard::query_parameters::ListContainersOptionsBuilder;
-use futures::StreamExt as _;
+use bollard::query_parameters::{ListContainersOptionsBuilder, LogsOptionsBuilder};
+use futures::{Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::engine::{Engine, EngineError};
@@ -73,7 +73,14 @@ pub async fn ask(
             into.extend_from_slice(&bytes[..room]);
             Ok(())
         };
-        run(engine, container, words, None::<tokio::io::Empty>, &mut hear).await
+        run(
+            engine,
+            container,
+            words,
+            None::<tokio::io::Empty>,
+            &mut hear,
+        )
+        .await
     };
     let code = tokio::time::timeout(limit, work).await;
     said.code = code.map_err(|_| EngineError::Silent {
@@ -135,10 +142,18 @@ async fn run<I: AsyncRead + Unpin + Send>(
         ..ExecConfig::default()
     };
     let docker = engine.docker();
-    let made = engine.done(WHAT, docker.create_exec(container, config)).await?;
+    let made = engine
+        .done(WHAT, docker.create_exec(container, config))
+        .await?;
     let options = Some(StartExecOptions::default());
-    let started = engine.done(WHAT, docker.start_exec(&made.id, options)).await?;
-    if let StartExecResults::Attached { mut output, mut input } = started {
+    let started = engine
+        .done(WHAT, docker.start_exec(&made.id, options))
+        .await?;
+    if let StartExecResults::Attached {
+        mut output,
+        mut input,
+    } = started
+    {
         let feed = async {
             if let Some(mut stdin) = stdin {
                 let mut buffer = vec![0; 16 << 10];
@@ -169,4 +184,25 @@ async fn run<I: AsyncRead + Unpin + Send>(
     }
     let ended = engine.done(WHAT, docker.inspect_exec(&made.id)).await?;
     Ok(ended.exit_code.unwrap_or(-1))
+}
+
+/// Reads what a container said, from some lines before the end, and goes on while it speaks if asked to.
+pub fn logs<'a>(
+    engine: &'a Engine,
+    container: &str,
+    follow: bool,
+    tail: u32,
+) -> impl Stream<Item = Result<Vec<u8>, EngineError>> + Unpin + use<'a> {
+    let options = LogsOptionsBuilder::default()
+        .follow(follow)
+        .stdout(true)
+        .stderr(true)
+        .tail(&tail.to_string())
+        .build();
+    let lines = engine.docker().logs(container, Some(options));
+    let lines = lines.then(async |line| {
+        let line = engine.done("read a log", std::future::ready(line)).await?;
+        Ok(line.into_bytes().to_vec())
+    });
+    Box::pin(lines)
 }

@@ -42,20 +42,22 @@ pub(super) fn in_bounds(operation: &Operation, chain: Chain) -> Result<(), Apply
     };
     let in_body = || {
         let body = operation.body.as_ref();
-        body.and_then(|body| body["Name"].as_str()).is_some_and(word)
+        body.and_then(|body| body["Name"].as_str())
+            .is_some_and(word)
     };
     let good = match (operation.method, &*parts) {
         (Method::Post, ["secrets", "create"]) => operation.body_sha256.is_some(),
         (Method::Post, ["networks" | "volumes" | "configs" | "services", "create"]) => in_body(),
         (Method::Post, ["services", name, "update"]) => word(name) && in_body(),
         (Method::Post, ["images", "create"]) => query.contains("&tag=sha256:"),
-        (Method::Post, ["containers", "create"]) => {
-            query.strip_prefix("name=").is_some_and(word)
-        }
+        (Method::Post, ["containers", "create"]) => query.strip_prefix("name=").is_some_and(word),
         (Method::Post, ["containers", name, "start" | "wait"])
         | (
             Method::Delete,
-            ["services" | "configs" | "secrets" | "networks" | "volumes" | "containers", name],
+            [
+                "services" | "configs" | "secrets" | "networks" | "volumes" | "containers",
+                name,
+            ],
         ) => word(name),
         _ => false,
     };
@@ -86,7 +88,12 @@ pub(super) fn body_of_secret<'a>(
 }
 
 fn shown(operation: &Operation) -> String {
-    let path: String = operation.path.chars().take(120).flat_map(char::escape_debug).collect();
+    let path: String = operation
+        .path
+        .chars()
+        .take(120)
+        .flat_map(char::escape_debug)
+        .collect();
     format!("{} {path}", operation.method)
 }
 
@@ -112,7 +119,11 @@ impl Caller<'_> {
     async fn make(&self, operation: &Operation) -> Result<(), ApplyError> {
         let engine = self.engines.of_host(operation.host.as_ref());
         let engine = engine.ok_or_else(|| ApplyError::NoHost {
-            host: operation.host.as_ref().map(ToString::to_string).unwrap_or_default(),
+            host: operation
+                .host
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
         })?;
         let path = operation.path.split('?').next().unwrap_or_default();
         match operation.method {
@@ -164,7 +175,12 @@ impl Caller<'_> {
             (None, Some(secret)) => named(secret),
             (None, None) => Value::Null,
         };
-        let kind = operation.path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let kind = operation
+            .path
+            .trim_start_matches('/')
+            .split('/')
+            .next()
+            .unwrap_or_default();
         if kind == "containers" {
             // a helper of a run that was cut off does the same
             return Ok(());
@@ -229,7 +245,9 @@ impl Caller<'_> {
         operation: &Operation,
         name: &str,
     ) -> Result<(String, String, u64), ApplyError> {
-        let observed = Observed::read(self.engines).await.map_err(lost(operation))?;
+        let observed = Observed::read(self.engines)
+            .await
+            .map_err(lost(operation))?;
         let found = engine.get(&format!("/services/{name}")).await;
         let found = found.map_err(lost(operation))?;
         let wanted = operation.body.clone().unwrap_or_default();
@@ -253,7 +271,9 @@ impl Caller<'_> {
             Ok::<BTreeMap<_, _>, ApplyError>(ids.collect())
         };
         let (configs, secrets) = futures::try_join!(ids("/configs"), ids("/secrets"))?;
-        Ok(operation.resolved_body(&configs, &secrets)?.map(Zeroizing::new))
+        Ok(operation
+            .resolved_body(&configs, &secrets)?
+            .map(Zeroizing::new))
     }
 
     async fn remove(&self, engine: &Engine, operation: &Operation) -> Result<(), ApplyError> {
@@ -265,7 +285,7 @@ impl Caller<'_> {
                 Err(error) if error.status() == Some(404) => return Ok(()),
                 Err(error) => error,
             };
-            let used = matches!(error.status(), Some(400 | 403 | 409)) || is_in_use(&error);
+            let used = error.status() == Some(409) || is_in_use(&error);
             if !used || begun.elapsed() > IN_USE {
                 return Err(lost(operation)(error));
             }
@@ -299,9 +319,10 @@ fn named(body: &[u8]) -> Value {
         name: String,
         labels: BTreeMap<String, String>,
     }
-    serde_json::from_slice::<Named>(body).map_or(Value::Null, |named| {
-        serde_json::json!({ "Name": named.name, "Labels": named.labels })
-    })
+    serde_json::from_slice::<Named>(body).map_or(
+        Value::Null,
+        |named| serde_json::json!({ "Name": named.name, "Labels": named.labels }),
+    )
 }
 
 async fn helper(engine: &Engine, operation: &Operation) -> Result<(), ApplyError> {

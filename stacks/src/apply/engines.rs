@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use bcm_cluster::docker::Membership;
 use bcm_cluster::docker::swarm::membership;
 use bcm_cluster::{Engine, EngineError};
-use bcm_cluster::docker::Membership;
 use bcm_keystore::Hint;
 use futures::future::join_all;
 
@@ -119,7 +119,10 @@ impl Engines {
         service: &str,
     ) -> Result<Option<(&Engine, String)>, EngineError> {
         use bcm_cluster::docker::exec::container_of;
-        let asked = self.hosts.values().map(|engine| container_of(engine, service));
+        let asked = self
+            .hosts
+            .values()
+            .map(|engine| container_of(engine, service));
         for (engine, found) in self.hosts.values().zip(join_all(asked).await) {
             if let Some(id) = found? {
                 return Ok(Some((engine, id)));

@@ -55,7 +55,9 @@ pub enum ApplyError {
         name: String,
     },
     /// A service changed after the plan was made.
-    #[error("the service `{name}` is not as it was when the plan was made: expected {expected}, found {found}")]
+    #[error(
+        "the service `{name}` is not as it was when the plan was made: expected {expected}, found {found}"
+    )]
     Drifted {
         /// Its name.
         name: String,
@@ -81,9 +83,9 @@ impl Hint for ApplyError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Statement(error) => return error.hint(),
-            Self::Engine { source, .. } => source
-                .hint()
-                .unwrap_or_else(|| "run the same command again: it goes on where this ended".into()),
+            Self::Engine { source, .. } => source.hint().unwrap_or_else(|| {
+                "run the same command again: it goes on where this ended".into()
+            }),
             Self::Conflict { name } => {
                 format!("find out who made `{name}`; `stack verify` names every deviation")
             }

@@ -18,15 +18,35 @@ fn nothing_but_what_is_named_after_the_chain_is_touched() {
         ("POST", "/services/create", name("web"), false),
         ("POST", "/services/create", Value::Null, false),
         ("DELETE", "/volumes/bcm-regtest-tor-data", Value::Null, true),
-        ("DELETE", "/volumes/bcm-mainnet-tor-data", Value::Null, false),
+        (
+            "DELETE",
+            "/volumes/bcm-mainnet-tor-data",
+            Value::Null,
+            false,
+        ),
         ("DELETE", "/volumes/bcm-regtest-/../x", Value::Null, false),
         ("DELETE", "/nodes/bcm-regtest-x", Value::Null, false),
         ("POST", "/swarm/leave", Value::Null, false),
         ("POST", "/containers/bcm-regtest-x/exec", Value::Null, false),
-        ("POST", "/containers/create?name=bcm-regtest-x", Value::Null, true),
+        (
+            "POST",
+            "/containers/create?name=bcm-regtest-x",
+            Value::Null,
+            true,
+        ),
         ("POST", "/containers/create?name=x", Value::Null, false),
-        ("POST", "/images/create?fromImage=x&tag=latest", Value::Null, false),
-        ("POST", "/images/create?fromImage=x&tag=sha256:00", Value::Null, true),
+        (
+            "POST",
+            "/images/create?fromImage=x&tag=latest",
+            Value::Null,
+            false,
+        ),
+        (
+            "POST",
+            "/images/create?fromImage=x&tag=sha256:00",
+            Value::Null,
+            true,
+        ),
         ("POST", "/secrets/create", name("bcm-regtest-x"), false),
     ] {
         let found = in_bounds(&operation(method, path, body), Chain::Regtest);
@@ -44,6 +64,12 @@ fn a_stack_comes_after_what_it_waits_for() {
         (name("lnd"), vec![name("bitcoind")]),
     ];
     let rows = levels(&order, &[]);
-    let rows: Vec<Vec<_>> = rows.iter().map(|row| row.iter().map(StackName::as_str).collect()).collect();
-    assert_eq!(rows, [&["tor"][..], &["bitcoind"], &["electrs", "lnd"], &[]]);
+    let rows: Vec<Vec<_>> = rows
+        .iter()
+        .map(|row| row.iter().map(StackName::as_str).collect())
+        .collect();
+    assert_eq!(
+        rows,
+        [&["tor"][..], &["bitcoind"], &["electrs", "lnd"], &[]]
+    );
 }
