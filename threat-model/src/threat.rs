@@ -648,7 +648,9 @@ pub const THREATS: &[Threat] = &[
         asset: Asset::Hosts,
         adversary: Adversary::Network,
         mitigation: "Every network but that of tor alone is internal: there is no route out",
-        tests: &["tests/it/stack_apply.rs::tor_and_bitcoind_are_signed_started_verified_and_removed"],
+        tests: &[
+            "tests/it/stack_apply.rs::tor_and_bitcoind_are_signed_started_verified_and_removed",
+        ],
     },
 ];
 
