@@ -5,11 +5,14 @@
 //! somebody else's, and is refused rather than touched.
 
 pub mod engine;
+pub mod exec;
 pub mod label;
 pub mod network;
 pub mod node;
 pub mod swarm;
 pub mod tunnel;
+
+pub use hyper::Method;
 
 pub use engine::{Engine, EngineError, EngineVersion};
 pub use network::{NetworkSpec, Wire};

@@ -187,7 +187,16 @@ impl App {
                 }
                 command.run(self, json).map(done)
             }
-            Command::Stack(command) => command.run(self, json).map(done),
+            Command::Stack(command) => {
+                if command.needs_unlock() {
+                    self.unlock_first()?;
+                }
+                command.run(self, json).map(done)
+            }
+            Command::BitcoinCli(command) => self.passthrough(command, "bitcoin-cli"),
+            Command::LightningCli(command) => self.passthrough(command, "lightning-cli"),
+            Command::Lncli(command) => self.passthrough(command, "lncli"),
+            Command::ElementsCli(command) => self.passthrough(command, "elements-cli"),
             Command::Simulator(command) => command.run().map(done),
             Command::AgePlugin(command) => command.run().map(done),
             Command::SshProxy(command) => command.run().map(done),
@@ -261,6 +270,15 @@ impl App {
             }
             Command::Exit => Ok(Outcome::Leave),
         }
+    }
+
+    fn passthrough(
+        &mut self,
+        command: crate::commands::stack::Passthrough,
+        name: &str,
+    ) -> Result<Outcome, Report> {
+        self.unlock_first()?;
+        command.run(self, name).map(Outcome::Done)
     }
 
     /// Unlocks, unless something was unlocked or locked in this session before.

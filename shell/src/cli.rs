@@ -165,9 +165,21 @@ pub enum Command {
     /// Read and change the configuration
     #[command(subcommand, after_help = "Example:\n  bcm config set chain=regtest")]
     Config(config::Command),
-    /// Show the stacks that can be deployed, check one of your own, plan
+    /// Deploy stacks: plan, sign on the device, start, look after, check one of your own, plan
     #[command(subcommand, after_help = "Example:\n  bcm stack list")]
-    Stack(stack::Command),
+    Stack(Box<stack::Command>),
+    /// Run bitcoin-cli in the container of bitcoind
+    #[command(after_help = "Example:\n  bcm bitcoin-cli getblockchaininfo")]
+    BitcoinCli(stack::Passthrough),
+    /// Run lightning-cli in the container of clightning
+    #[command(after_help = "Example:\n  bcm lightning-cli getinfo")]
+    LightningCli(stack::Passthrough),
+    /// Run lncli in the container of lnd
+    #[command(after_help = "Example:\n  bcm lncli getinfo")]
+    Lncli(stack::Passthrough),
+    /// Run elements-cli in the container of liquid
+    #[command(after_help = "Example:\n  bcm elements-cli getblockchaininfo")]
+    ElementsCli(stack::Passthrough),
     /// Look at what was approved and signed for a cluster
     #[command(subcommand, after_help = "Example:\n  bcm statement list")]
     Statement(statement::Command),

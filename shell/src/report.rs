@@ -30,7 +30,9 @@ use bcm_stacks::image::build::BuildError;
 use bcm_stacks::image::engine::TransferError;
 use bcm_stacks::image::release::ReleaseError;
 
-use bcm_stacks::{CatalogError, LintError, PlanError, RenderError};
+use bcm_stacks::{
+    ApplyError, CatalogError, EnginesError, HealthError, LintError, PlanError, RenderError,
+};
 
 use crate::client::ClientError;
 use crate::config::ConfigError;
@@ -537,6 +539,35 @@ fn of_render(error: &RenderError) -> Kind {
         | RenderError::Apart { .. } => Kind::Usage,
         RenderError::BelowMinimum { .. } => Kind::Verification,
         _ => Kind::Failed,
+    }
+}
+
+impl From<EnginesError> for Report {
+    fn from(error: EnginesError) -> Self {
+        match error {
+            EnginesError::Engine(error) => error.into(),
+            EnginesError::OtherCluster { .. } => Self::new(Kind::Verification, error),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<ApplyError> for Report {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Statement(error) => error.into(),
+            error if error.is_verification() => Self::new(Kind::Verification, error),
+            error => Self::new(Kind::Failed, error),
+        }
+    }
+}
+
+impl From<HealthError> for Report {
+    fn from(error: HealthError) -> Self {
+        match error {
+            HealthError::Engine(error) => error.into(),
+            error => Self::new(Kind::Failed, error),
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+pub mod apply;
 mod catalog;
 mod configuration;
 mod desired;
 mod graph;
+pub mod health;
 pub mod image;
 mod lint;
 mod observe;
@@ -15,9 +17,11 @@ pub mod secret;
 mod stack;
 mod verify;
 
+pub use apply::{ApplyError, Deployment, Engines, EnginesError, apply};
 pub use catalog::{Catalog, CatalogError, Defect, Folder};
 pub use configuration::{Configuration, ImageChoice, OnionClient};
 pub use graph::{GraphFormat, draw};
+pub use health::{HealthError, Readiness};
 pub use lint::{LintError, Linted, lint};
 pub use observe::{
     ApiVersion, Observed, ObservedConfig, ObservedContainer, ObservedHost, ObservedNetwork,

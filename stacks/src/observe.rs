@@ -1,5 +1,7 @@
 //! What a swarm runs now, as its engines tell: plain data that a plan and a check start from.
 
+mod read;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};

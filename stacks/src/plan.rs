@@ -339,9 +339,16 @@ impl Planner<'_> {
             let found = self
                 .host(stack.host.as_ref())
                 .and_then(|host| host.volumes.get(name));
+            let helper = format!("{name}-owner");
+            let begun = self
+                .host(stack.host.as_ref())
+                .is_some_and(|host| host.containers.iter().any(|it| it.name == helper));
             if let Some(labels) = found {
                 self.ours("volume", name, labels, stack)?;
-                continue;
+                // a helper that is left over was cut off: whose the volume is may not be settled
+                if !begun {
+                    continue;
+                }
             }
             self.change(
                 &stack.name,
@@ -352,10 +359,14 @@ impl Planner<'_> {
             );
             let host = stack.host.as_ref();
             let call = |method, path: String| Operation::new(&stack.name, method, path).on(host);
-            self.operations
-                .push(call(Method::Post, "/volumes/create".into()).with(volume.body.clone()));
+            let mut operations = Vec::new();
             if let Some(owner) = &volume.owner {
-                let helper = format!("{name}-owner");
+                if begun {
+                    let path = format!("/containers/{helper}?force=1");
+                    operations.push(call(Method::Delete, path));
+                }
+                // making the helper makes the volume: there is no moment in which it is there and nobody
+                // is about to give it to its owner
                 let body = json!({
                     "Image": volume.image,
                     "User": "0:0",
@@ -369,16 +380,18 @@ impl Planner<'_> {
                         "CapAdd": ["CAP_CHOWN"],
                         "SecurityOpt": ["no-new-privileges"],
                         "Mounts": [{ "Type": "volume", "Source": name, "Target": "/volume",
-                                     "VolumeOptions": { "NoCopy": true } }],
+                                     "VolumeOptions": { "NoCopy": true, "Labels": volume.body["Labels"] } }],
                     },
                 });
-                self.operations.extend([
+                operations.extend([
                     call(Method::Post, format!("/containers/create?name={helper}")).with(body),
                     call(Method::Post, format!("/containers/{helper}/start")),
                     call(Method::Post, format!("/containers/{helper}/wait")),
                     call(Method::Delete, format!("/containers/{helper}")),
                 ]);
             }
+            operations.push(call(Method::Post, "/volumes/create".into()).with(volume.body.clone()));
+            self.operations.extend(operations);
         }
         Ok(())
     }

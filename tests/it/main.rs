@@ -33,6 +33,7 @@ mod ssh_agent;
 mod ssh_certificate;
 mod ssh_login;
 mod stack;
+mod stack_apply;
 mod stack_programs;
 mod statement;
 mod support;

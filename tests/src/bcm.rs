@@ -33,6 +33,8 @@ pub struct Bcm {
     flags: Vec<OsString>,
     words: Vec<OsString>,
     secret: Option<Vec<u8>>,
+    /// The socket that it finds where engines have theirs.
+    on: Option<std::path::PathBuf>,
 }
 
 impl Bcm {
@@ -42,6 +44,7 @@ impl Bcm {
             flags: Vec::new(),
             words,
             secret: None,
+            on: None,
         }
     }
 
@@ -84,6 +87,13 @@ impl Bcm {
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Runs it on the host of an engine, whose socket it finds where engines have theirs.
+    #[must_use]
+    pub fn on(mut self, engine: &crate::Dockerd) -> Self {
+        self.on = Some(engine.socket());
         self
     }
 
@@ -157,6 +167,12 @@ impl Bcm {
             // In a session of its own it cannot ask on the terminal that the tests are started from.
             Terminal::None => {
                 let mut detached = Command::new("/usr/bin/setsid");
+                if let Some(socket) = &self.on {
+                    let script =
+                        "mount -t tmpfs tmpfs /run && ln -s $0 /run/docker.sock && exec \"$@\"";
+                    detached.args(["/usr/bin/unshare", "--mount", "/bin/sh", "-c", script]);
+                    detached.arg(socket);
+                }
                 detached.arg(self.command.get_program()).env_clear();
                 for (name, value) in self.command.get_envs() {
                     detached.env(name, value.unwrap_or_default());

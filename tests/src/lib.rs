@@ -31,7 +31,7 @@ pub use fake::{FakeBridge, FakeDevice, FakeTor};
 pub use gpg::Gpg;
 pub use images::image;
 pub use lxd::{LxdHost, LxdServer};
-pub use peers::{Peers, rage};
+pub use peers::{Peers, rage, stack_image};
 pub use pty::Pty;
 pub use simulator::{PASSPHRASE, Simulator};
 pub use sshd::Sshd;

@@ -16,6 +16,17 @@ pub fn rage() -> &'static Path {
     PROGRAM.get_or_init(|| prepared("rage"))
 }
 
+/// Returns the archive of a root file system with tor, Bitcoin Knots and electrs, and makes it first where it is
+/// missing.
+///
+/// # Panics
+///
+/// When it cannot be made.
+pub fn stack_image() -> &'static Path {
+    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
+    IMAGE.get_or_init(|| prepared("stackimage"))
+}
+
 /// Runs a script that makes a peer and says where it is.
 pub(crate) fn prepared(script: &str) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))

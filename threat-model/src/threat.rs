@@ -681,6 +681,28 @@ pub const THREATS: &[Threat] = &[
             "cluster/src/prepare/plan/tests.rs::a_run_that_was_cut_anywhere_is_gone_on_with",
         ],
     },
+    Threat {
+        id: "T-55",
+        title: "What is done to a cluster goes beyond what was signed, or a run that was cut off leaves it half done",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "Only the calls of a verified statement are made, their bodies hashed again, and none that is not \
+                     named after its chain; each can be made again, so that the next run finishes",
+        tests: &[
+            "stacks/src/apply/tests.rs::nothing_but_what_is_named_after_the_chain_is_touched",
+            "tests/it/stack_apply.rs::a_start_that_was_killed_is_finished_by_the_next",
+        ],
+    },
+    Threat {
+        id: "T-56",
+        title: "A program in a container ignores its proxy and tells the world where it is",
+        asset: Asset::Hosts,
+        adversary: Adversary::Network,
+        mitigation: "Every network but that of tor alone is internal: there is no route out",
+        tests: &[
+            "tests/it/stack_apply.rs::tor_and_bitcoind_are_signed_started_verified_and_removed",
+        ],
+    },
 ];
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use hyper::upgrade::Upgraded;
 use hyper::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use crate::command::RemoteCommand;
 use crate::remote::{Remote, RemoteError, Status};
@@ -44,6 +45,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const NO_SOCKET: u8 = 3;
 const NO_ACCESS: u8 = 4;
 
+/// Longest line of a streamed answer.
+const MAX_LINE: usize = 1 << 20;
+
 /// Longest text of a foreign error that is shown.
 const MAX_MESSAGE: usize = 400;
 
@@ -54,6 +58,7 @@ pub struct Engine {
     http: UnixHttp,
     docker: Docker,
     version: EngineVersion,
+    api: (usize, usize),
     arch: Arc<str>,
 }
 
@@ -117,6 +122,7 @@ impl Engine {
             http,
             docker,
             version,
+            api,
             arch: arch.into(),
         })
     }
@@ -129,6 +135,11 @@ impl Engine {
     /// Returns its version.
     pub fn version(&self) -> EngineVersion {
         self.version
+    }
+
+    /// Returns the newest version of the API that it speaks.
+    pub fn api(&self) -> (usize, usize) {
+        self.api
     }
 
     /// Returns the architecture of its host, as images name it: `amd64`.
@@ -163,6 +174,93 @@ impl Engine {
         }
         // a stream of progress is several documents: the caller looks at none
         serde_json::from_slice(&answer.body).or(Ok(Value::Null))
+    }
+
+    /// Asks for something, and changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Any [`EngineError`].
+    pub async fn get(&self, path: &str) -> Result<Value, EngineError> {
+        self.send(Method::GET, path, None).await
+    }
+
+    /// Makes one call with a body in JSON, byte for byte as it was signed; the bytes are wiped afterwards.
+    ///
+    /// # Errors
+    ///
+    /// Any [`EngineError`].
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Zeroizing<Vec<u8>>>,
+    ) -> Result<Value, EngineError> {
+        let what = format!("{method} {path}");
+        let body = body.map_or(Body::Empty, Body::Secret);
+        let answer = self.raw(Call::new(method, path).body(body), &what).await?;
+        Ok(serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
+    }
+
+    /// Makes one call that answers while it works, and gives each JSON document of the answer to `hear`.
+    ///
+    /// # Errors
+    ///
+    /// Any [`EngineError`]; [`EngineError::Silent`] when nothing is heard for a while.
+    pub async fn stream(
+        &self,
+        method: Method,
+        path: &str,
+        mut hear: impl FnMut(&Value),
+    ) -> Result<(), EngineError> {
+        let what = format!("{method} {path}");
+        let reaching = |error| EngineError::reaching(&self.host, self.http.socket(), error);
+        let silent = || reaching(HttpError::Silent(PATIENCE));
+        let refused = |status: u16, text: &[u8]| EngineError::Api {
+            host: self.host.to_string(),
+            what: what.clone(),
+            status,
+            message: message(text),
+        };
+        let answer = tokio::time::timeout(PATIENCE, self.http.start(Call::new(method, path)));
+        let answer = answer.await.map_err(|_| silent())?.map_err(reaching)?;
+        let status = answer.status();
+        let mut body = answer.into_body();
+        let mut pending = Vec::new();
+        loop {
+            // a registry behind Tor may say nothing for longer than an engine
+            let frame = tokio::time::timeout(PATIENCE * 4, body.frame()).await;
+            let Some(frame) = frame.map_err(|_| silent())? else {
+                break;
+            };
+            let frame = frame.map_err(|error| reaching(HttpError::Broken(error)))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            pending.extend_from_slice(&data);
+            if status.is_success() {
+                while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = pending.drain(..=end).collect();
+                    let Ok(value) = serde_json::from_slice::<Value>(&line) else {
+                        continue;
+                    };
+                    if let Some(error) = value.get("error").and_then(Value::as_str) {
+                        return Err(refused(status.as_u16(), error.as_bytes()));
+                    }
+                    hear(&value);
+                }
+            }
+            if pending.len() > MAX_LINE {
+                return Err(refused(
+                    status.as_u16(),
+                    b"a line of its answer is too long",
+                ));
+            }
+        }
+        match status.is_success() {
+            true => Ok(()),
+            false => Err(refused(status.as_u16(), &pending)),
+        }
     }
 
     /// Makes a call that is not to be read as JSON, and refuses an answer that is an error.

@@ -13,7 +13,7 @@ mod status;
 mod swarm;
 mod tunnel;
 
-pub use reach::{Certificates, with_cluster};
+pub use reach::{Certificates, InCluster, with_cluster};
 
 use bcm_cluster::{Cluster, ClusterId, ClusterName, ClusterStore, HostName};
 use clap::Subcommand;

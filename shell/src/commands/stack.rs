@@ -1,7 +1,11 @@
-//! `stack`: what can be deployed, and what deploying it would do.
+//! `stack`: what can be deployed, what deploying it would do, and doing it.
 
+mod act;
 mod choices;
+mod deploy;
+mod kept;
 mod list;
+mod look;
 mod plan;
 
 use std::path::PathBuf;
@@ -17,6 +21,7 @@ use crate::report::Report;
 use crate::ui;
 
 pub use choices::Choices;
+pub use look::Passthrough;
 
 /// What to do with stacks.
 #[derive(Debug, Subcommand)]
@@ -42,6 +47,51 @@ What a folder holds is told by stacks/SCHEMA.md. `config set stacks.path=~/stack
     /// Show what needs what
     #[command(after_help = "Example:\n  bcm stack graph --format dot | dot -Tsvg > stacks.svg")]
     Graph(Graph),
+    /// Start stacks and what they need: signed on the device, then done
+    #[command(after_help = "Examples:
+  bcm stack start electrs
+  bcm stack start bitcoind --set bitcoind.dbcache=2048
+
+The plan is shown, approved and signed on the device once, and exactly its calls are made. A run that was cut off
+is finished by the same command.")]
+    Start(act::Start),
+    /// Stop stacks; everything of theirs stays
+    #[command(after_help = "Example:\n  bcm stack stop electrs")]
+    Stop(act::Named),
+    /// Stop stacks and start them again
+    #[command(after_help = "Example:\n  bcm stack restart bitcoind")]
+    Restart(act::Named),
+    /// Remove stacks; their volumes stay unless told otherwise
+    #[command(after_help = "Examples:
+  bcm stack remove electrs
+  bcm stack remove electrs bitcoind --delete-data      after it was typed out")]
+    Remove(act::Remove),
+    /// Bring stacks to the release of the catalogue, or another image
+    #[command(after_help = "Example:\n  bcm stack upgrade bitcoind")]
+    Upgrade(act::Start),
+    /// Show how far each service is, by what it says itself
+    #[command(after_help = "Example:\n  bcm stack status --json")]
+    Status(look::Look),
+    /// Compare what runs with what was signed last; exit code 4 unless they are the same
+    #[command(after_help = "Example:\n  bcm stack verify --chain mainnet")]
+    Verify(look::Look),
+    /// Show what a service says
+    #[command(after_help = "Example:\n  bcm stack logs -f bitcoind")]
+    Logs(look::Logs),
+    /// Reach the page of a stack through a tunnel that ends on this machine's loopback
+    #[command(after_help = "Example:\n  bcm stack open btcpayserver")]
+    Open(look::Open),
+    /// Work on the secrets of stacks
+    #[command(subcommand, after_help = "Example:\n  bcm stack secret rotate electrs")]
+    Secret(Secret),
+}
+
+/// What to do with secrets.
+#[derive(Debug, Subcommand)]
+pub enum Secret {
+    /// Make the secrets of stacks anew, and give them to who uses them; keys of onion services stay
+    #[command(after_help = "Example:\n  bcm stack secret rotate electrs")]
+    Rotate(act::Named),
 }
 
 /// What needs what.
@@ -67,13 +117,31 @@ enum Format {
 }
 
 impl Command {
+    /// Tells whether it works on a cluster.
+    pub fn needs_unlock(&self) -> bool {
+        !matches!(
+            self,
+            Self::List | Self::Lint { .. } | Self::Plan(_) | Self::Graph(_)
+        )
+    }
+
     /// Runs it.
-    pub fn run(self, app: &App, json: bool) -> Result<(), Report> {
+    pub fn run(self, app: &mut App, json: bool) -> Result<(), Report> {
         match self {
             Self::List => list::run(&catalog(app)?, json),
             Self::Lint { folder } => lint(&folder, json),
             Self::Plan(plan) => plan.run(app, json),
             Self::Graph(graph) => graph.run(app, json),
+            Self::Start(start) => start.run(app, false, json),
+            Self::Stop(named) => named.stop(app, json),
+            Self::Restart(named) => named.restart(app, json),
+            Self::Remove(remove) => remove.run(app, json),
+            Self::Upgrade(start) => start.run(app, true, json),
+            Self::Status(look) => look.status(app, json),
+            Self::Verify(look) => look.verify(app, json),
+            Self::Logs(logs) => logs.run(app),
+            Self::Open(open) => open.run(app),
+            Self::Secret(Secret::Rotate(named)) => named.rotate(app, json),
         }
     }
 }

@@ -2,7 +2,6 @@
 # Starts tor and gives it each onion service once the name of its target resolves. Made by bcm.
 set -eu
 umask 077
-control=/run/tor/control
 data=/var/lib/tor
 
 if [ "${1:-}" = bootstrap ]; then
@@ -66,6 +65,8 @@ write() {
 }
 
 mkdir -p "$data/onion"
+# what a swarm mounts at /run/tor is root's, and tor wants a folder of its own for its socket
+mkdir -p /run/tor/own
 : >/run/tor/onions.conf
 echo 'PROGRESS=0' >/run/tor/bootstrap
 write || true
