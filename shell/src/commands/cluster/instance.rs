@@ -119,11 +119,11 @@ impl Instance {
             let target = HostTarget::Lxd {
                 server,
                 instance: name.clone(),
-                guest: Box::new(SshTarget {
+                guest: SshTarget {
                     destination,
                     pin,
                     certified: false,
-                }),
+                },
             };
             let host = Host {
                 name: add.name().clone(),

@@ -65,8 +65,7 @@ impl Access {
         let mut prepared = host.clone();
         match &mut prepared.target {
             HostTarget::Local => {}
-            HostTarget::Ssh(at) => *at = target.clone(),
-            HostTarget::Lxd { guest, .. } => **guest = target.clone(),
+            HostTarget::Ssh(at) | HostTarget::Lxd { guest: at, .. } => *at = target.clone(),
         }
         Self {
             now: host.clone(),
