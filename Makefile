@@ -21,7 +21,10 @@ test: ## install what the tests need, start the real peers, run everything
 	@tests/peers/prepare
 	@tests/peers/rage
 	@tests/peers/bitcoind
+	@tests/peers/electrum
 	@tests/peers/dockerimage
+	@tests/peers/stackimage
+	@tests/peers/lxd
 	$(CARGO) test --locked --workspace
 
 check: fmt clippy doc deny ## everything that needs no test run, fastest first
