@@ -51,6 +51,7 @@ bench: ## measure the release binary beside trezor-agent, age, gpg and hwi (GIB=
 	tests/bench/files.sh $(GIB)
 	tests/bench/wallet.sh
 	tests/bench/psbt.sh
+	tests/bench/fanout.sh
 	$(CARGO) bench --locked --package bcm-stacks
 
 install: ## build the release binary and put it, also as age's plugin, into PREFIX/bin (default ~/.local/bin)
