@@ -165,7 +165,7 @@ pub enum Command {
     /// Read and change the configuration
     #[command(subcommand, after_help = "Example:\n  bcm config set chain=regtest")]
     Config(config::Command),
-    /// Deploy stacks: plan, sign on the device, start, look after, check one of your own, plan
+    /// Plan stacks, approve them on the device, run them and look after them
     #[command(subcommand, after_help = "Example:\n  bcm stack list")]
     Stack(Box<stack::Command>),
     /// Run bitcoin-cli in the container of bitcoind

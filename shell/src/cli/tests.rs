@@ -146,27 +146,31 @@ fn every_command_is_listed_with_what_it_is_for() {
     let commands = text.split("Commands:\n").nth(1).unwrap();
     assert_eq!(
         commands.split("\n\n").next().unwrap(),
-        "  info       Show the device, the wallet's stores, chain, versions and paths
-  ssh        Make, list and use SSH keys that stay on the device
-  pgp        Make, list, exchange and trust OpenPGP certificates
-  file       Sign, verify, encrypt and decrypt files
-  age        Print the recipients of files that only the device opens
-  password   Keep passwords that only the device opens, in the format of passage
-  git        Run git with signatures that are made on the device
-  serve      Let other programs use the wallet: age, git, ssh
-  cluster    Reach the machines of a cluster: add them, log in, run and copy on all of them
-  wallet     Make, fill and spend wallets whose keys stay on the device
-  message    Sign and verify texts with the keys of addresses
-  psbt       Read, sign and complete partially signed transactions
-  device     Look at the device and set it up
-  config     Read and change the configuration
-  stack      Show the stacks that can be deployed, check one of your own, plan
-  statement  Look at what was approved and signed for a cluster
-  image      Verify, build, scan, load and save container images without a registry
-  simulator  Offer a Trezor in software to this and other programs
-  unlock     Open a wallet
-  lock       Close the wallet and forget its keys
-  exit       Lock and leave [alias: quit]
-  help       Print this message or the help of the given subcommand(s)"
+        "  info           Show the device, the wallet's stores, chain, versions and paths
+  ssh            Make, list and use SSH keys that stay on the device
+  pgp            Make, list, exchange and trust OpenPGP certificates
+  file           Sign, verify, encrypt and decrypt files
+  age            Print the recipients of files that only the device opens
+  password       Keep passwords that only the device opens, in the format of passage
+  git            Run git with signatures that are made on the device
+  serve          Let other programs use the wallet: age, git, ssh
+  cluster        Reach the machines of a cluster: add them, log in, run and copy on all of them
+  wallet         Make, fill and spend wallets whose keys stay on the device
+  message        Sign and verify texts with the keys of addresses
+  psbt           Read, sign and complete partially signed transactions
+  device         Look at the device and set it up
+  config         Read and change the configuration
+  stack          Plan stacks, approve them on the device, run them and look after them
+  bitcoin-cli    Run bitcoin-cli in the container of bitcoind
+  lightning-cli  Run lightning-cli in the container of clightning
+  lncli          Run lncli in the container of lnd
+  elements-cli   Run elements-cli in the container of liquid
+  statement      Look at what was approved and signed for a cluster
+  image          Verify, build, scan, load and save container images without a registry
+  simulator      Offer a Trezor in software to this and other programs
+  unlock         Open a wallet
+  lock           Close the wallet and forget its keys
+  exit           Lock and leave [alias: quit]
+  help           Print this message or the help of the given subcommand(s)"
     );
 }

@@ -309,8 +309,13 @@ impl Key {
                 _ => Err(refuse()),
             },
             Self::ImageMirror => {
-                let plain = !text.is_empty() && !text.starts_with('-');
-                match plain && !text.contains(char::is_control) {
+                let scheme = text.split_once(":/").map(|(scheme, _)| scheme);
+                let address = scheme.is_some_and(|scheme| {
+                    let known = |c: char| c.is_ascii_alphanumeric() || c == '+';
+                    !scheme.is_empty() && scheme.chars().all(known)
+                });
+                let source = address || text.starts_with('/') || text.starts_with("deb ");
+                match source && !text.contains(char::is_control) {
                     true => Ok(Value::Mirror(text.to_owned())),
                     false => Err(refuse()),
                 }
