@@ -38,6 +38,8 @@ impl Stage {
             env,
             image,
         };
+        let chain = stage.env.bcm(["config", "set", "chain=regtest"]);
+        chain.run().success();
         let user = "Satoshi <s@example.org>";
         let made = stage.run(&["pgp", "init", "--user-id", user]);
         made.success();
