@@ -47,7 +47,8 @@ struct Verified<'a> {
 pub fn read(path: &Path, packages: Packages, cancelled: &Cancelled) -> Result<Archive, Report> {
     let source = Source::open(path)?;
     files::read(source, cancelled, |input| {
-        Ok(Archive::read(input, packages)?)
+        let archive = Archive::read(input, packages);
+        archive.map_err(|error| Report::from(error).at(name_of(path)))
     })
 }
 
